@@ -1,0 +1,244 @@
+/* The shelf keeps verified broadcasts behind one mutex; loading, verifying and rendering happen
+ * outside it, on references.
+ * What does not verify is left out and logged once: deliver raises the alarm. */
+#include "engine/broadcast_live.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "engine/broadcast_live_store.h"
+#include "engine/broadcast_store.h"
+
+#define SHELF_MAX 256
+
+/* A verified broadcast, or the knowledge that one does not verify (broadcast NULL). */
+struct shelf_item {
+    int64_t id;
+    struct broadcast *broadcast;
+    unsigned refs; /* the shelf's own and one per reader; under the shelf's lock */
+};
+
+struct broadcast_shelf {
+    const struct release_keys *keys;
+    pthread_mutex_t lock;
+    GHashTable *by_id; /* &item->id → item */
+    GQueue *order;     /* the same items, oldest first */
+};
+
+struct broadcast_shelf *broadcast_shelf_new(const struct release_keys *keys)
+{
+    struct broadcast_shelf *shelf = g_new0(struct broadcast_shelf, 1);
+
+    shelf->keys = keys;
+    pthread_mutex_init(&shelf->lock, NULL);
+    shelf->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
+    shelf->order = g_queue_new();
+    return shelf;
+}
+
+/* Under the lock. */
+static void item_unref(struct shelf_item *item)
+{
+    if (--item->refs > 0)
+        return;
+    if (item->broadcast != NULL)
+        broadcast_free(item->broadcast);
+    g_free(item);
+}
+
+static void item_drop(struct broadcast_shelf *shelf, struct shelf_item *item)
+{
+    pthread_mutex_lock(&shelf->lock);
+    item_unref(item);
+    pthread_mutex_unlock(&shelf->lock);
+}
+
+void broadcast_shelf_free(struct broadcast_shelf *shelf)
+{
+    if (shelf == NULL)
+        return;
+    for (GList *link = shelf->order->head; link != NULL; link = link->next)
+        item_unref(link->data);
+    g_queue_free(shelf->order);
+    g_hash_table_unref(shelf->by_id);
+    pthread_mutex_destroy(&shelf->lock);
+    g_free(shelf);
+}
+
+/* A reference for the caller, or NULL: not on the shelf. */
+static struct shelf_item *shelf_find(struct broadcast_shelf *shelf, int64_t id)
+{
+    struct shelf_item *item;
+
+    pthread_mutex_lock(&shelf->lock);
+    item = g_hash_table_lookup(shelf->by_id, &id);
+    if (item != NULL)
+        item->refs++;
+    pthread_mutex_unlock(&shelf->lock);
+    return item;
+}
+
+/* Puts a broadcast (taken) on the shelf; the oldest makes room. A reference for the caller. */
+static struct shelf_item *shelf_put(struct broadcast_shelf *shelf, int64_t id,
+                                    struct broadcast *broadcast)
+{
+    struct shelf_item *item = g_new0(struct shelf_item, 1);
+
+    item->id = id;
+    item->broadcast = broadcast;
+    item->refs = 1;
+    pthread_mutex_lock(&shelf->lock);
+    if (!g_hash_table_contains(shelf->by_id, &id)) { /* else another thread was faster */
+        if (g_queue_get_length(shelf->order) >= SHELF_MAX) {
+            struct shelf_item *oldest = g_queue_pop_head(shelf->order);
+            g_hash_table_remove(shelf->by_id, &oldest->id);
+            item_unref(oldest);
+        }
+        item->refs++;
+        g_hash_table_insert(shelf->by_id, &item->id, item);
+        g_queue_push_tail(shelf->order, item);
+    }
+    pthread_mutex_unlock(&shelf->lock);
+    return item;
+}
+
+/* Loads and verifies one; *out is NULL when it does not verify. false: the database failed. */
+static bool load_verified(struct broadcast_shelf *shelf, struct db *db, int64_t id,
+                          struct broadcast **out, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    loa_auto(broadcast) broadcast = broadcast_load(db, id, &failure);
+
+    if (broadcast != NULL && release_verify(broadcast, shelf->keys, &failure)) {
+        *out = g_steal_pointer(&broadcast);
+        return true;
+    }
+    /* INTERNAL: not a row that Loa can have written, the same as a wrong signature. */
+    if (broadcast == NULL && !g_error_matches(failure, LOA_ERROR, LOA_ERROR_INTERNAL)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
+    log_event(LOG_LEVEL_ERROR, "broadcast_hidden", LOG_INT("broadcast", id),
+              LOG_STR("error", failure->message));
+    *out = NULL;
+    return true;
+}
+
+/* A reference to the item of this id, loaded when needed. NULL: the database failed. */
+static struct shelf_item *shelf_get(struct broadcast_shelf *shelf, struct db *db, int64_t id,
+                                    GError **error)
+{
+    struct shelf_item *item = shelf_find(shelf, id);
+    struct broadcast *broadcast = NULL;
+
+    if (item != NULL)
+        return item;
+    if (!load_verified(shelf, db, id, &broadcast, error))
+        return NULL;
+    return shelf_put(shelf, id, broadcast);
+}
+
+static json_t *payload_json(const struct broadcast *broadcast, const char *language, bool expired)
+{
+    struct message message;
+
+    (void)expired;
+    broadcast_message(broadcast, language, &message);
+    return message_to_json(&message, NULL);
+}
+
+/* All languages and the state; the fields that belong to one text stand under "texts". */
+static json_t *public_json(const struct broadcast *broadcast, const char *language, bool expired)
+{
+    static const char *const text_fields[] = {"title", "body", "instruction", "lang", "sig", NULL};
+    static const char *const shared_fields[] = {"type",  "alert",  "v",      "kind",    "level",
+                                                "class", "realm",  "issued", "expires", "areas",
+                                                "url",   "source", "window", "key",     NULL};
+    struct message message;
+    json_t *object, *texts = json_object();
+
+    broadcast_message(broadcast, language, &message);
+    object = message_to_json(&message, text_fields);
+    for (guint i = 0; i < broadcast->texts->len; i++) {
+        const struct broadcast_text *text = g_ptr_array_index(broadcast->texts, i);
+        json_t *one;
+        broadcast_message(broadcast, text->language, &message);
+        one = message_to_json(&message, shared_fields);
+        json_object_del(one, "lang");
+        json_object_set_new(texts, text->language, one);
+    }
+    json_object_set_new(object, "texts", texts);
+    json_object_set_new(object, "state",
+                        json_string(broadcast->type == MESSAGE_CANCEL ? "cancelled"
+                                    : expired                         ? "expired"
+                                                                      : "active"));
+    return object;
+}
+
+/* Renders the listed broadcasts, without those that do not verify. */
+static json_t *render(struct broadcast_shelf *shelf, struct db *db, const PGresult *ids,
+                      const char *language,
+                      json_t *(*to_json)(const struct broadcast *, const char *, bool),
+                      GError **error)
+{
+    g_autoptr(json_t) array = json_array();
+
+    for (int i = 0; i < PQntuples(ids); i++) {
+        struct shelf_item *item = shelf_get(shelf, db, db_get_i64(ids, i, 0), error);
+        if (item == NULL)
+            return NULL;
+        if (item->broadcast != NULL)
+            json_array_append_new(array,
+                                  to_json(item->broadcast, language, db_get_bool(ids, i, 1)));
+        item_drop(shelf, item);
+    }
+    return g_steal_pointer(&array);
+}
+
+json_t *broadcast_live(struct broadcast_shelf *shelf, struct db *db, const char *realm,
+                       const char *commune, const char *language, GError **error)
+{
+    g_autoptr(PGresult) ids = broadcast_live_ids(db, realm, commune, BROADCAST_LIVE_MAX, error);
+
+    return ids != NULL ? render(shelf, db, ids, language, payload_json, error) : NULL;
+}
+
+json_t *broadcast_public_list(struct broadcast_shelf *shelf, struct db *db, bool active_only,
+                              int64_t before_id, int limit, int64_t *out_next, GError **error)
+{
+    g_autoptr(PGresult) ids =
+        broadcast_public_ids(db, active_only, before_id > 0 ? before_id : INT64_MAX, limit, error);
+    json_t *list;
+
+    if (ids == NULL || (list = render(shelf, db, ids, "vi", public_json, error)) == NULL)
+        return NULL;
+    *out_next = PQntuples(ids) == limit ? db_get_i64(ids, limit - 1, 0) : 0;
+    return list;
+}
+
+/* What an alert id may look like; anything else (also bytes that are not UTF-8) names no alert. */
+static bool alert_id_valid(const char *id)
+{
+    size_t len = strlen(id);
+
+    return len >= 1 && len <= 32 && strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-") == len;
+}
+
+json_t *broadcast_public_get(struct broadcast_shelf *shelf, struct db *db, const char *alert_id,
+                             GError **error)
+{
+    g_autoptr(PGresult) ids = NULL;
+    g_autoptr(json_t) list = NULL;
+
+    if (alert_id_valid(alert_id)) {
+        ids = broadcast_public_id(db, alert_id, error);
+        if (ids == NULL || (list = render(shelf, db, ids, "vi", public_json, error)) == NULL)
+            return NULL;
+    }
+    if (json_array_size(list) == 1)
+        return json_incref(json_array_get(list, 0));
+    g_set_error(error, LOA_ERROR, LOA_ERROR_NOT_FOUND, "there is no such alert");
+    return NULL;
+}

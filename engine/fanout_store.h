@@ -1,0 +1,144 @@
+/* The statements of the fan-out. Each is one statement = one transaction, carries the epoch of its
+ * claim, and may be repeated when its fate is unknown: the second run changes nothing.
+ * All times are the database's; only delays are handed over. */
+#ifndef LOA_ENGINE_FANOUT_STORE_H
+#define LOA_ENGINE_FANOUT_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/db_async.h"
+#include "engine/channel.h"
+
+#define FANOUT_PROTOCOL 1    /* chunks of a newer protocol are left to newer processes */
+#define FLIGHT_MAX      1000 /* members */
+
+/* The claim that a statement acts under. */
+struct chunk_claim {
+    int64_t broadcast_id;
+    int32_t chunk_no;
+    int32_t epoch;
+    int64_t lease_ms;
+};
+
+/* What is going on. Rows (what text, broadcast_id bigint, channel text, now timestamptz):
+ * 'now' always; 'stop' with broadcast_id or channel (both null = all); 'live' for each released
+ * broadcast that is not finished; 'cancelled' for those taken back;
+ * 'share' per channel with the number of live deliver processes in broadcast_id; 'plan' for each
+ * whose audience is not frozen yet and whose planning lease is free. */
+void fanout_poll(struct db_async *db, db_async_cb cb, void *user);
+
+/* Claims up to limit chunks of one lane. Rows (broadcast_id, chunk_no, epoch, member_count,
+ * next_position, members bytea, closing int: outcome byte that ends the chunk now, 0 = go on). */
+void fanout_claim(struct db_async *db, const char *channel, enum lane lane, int limit,
+                  const char *owner, int64_t lease_ms, const int64_t *refused, size_t n_refused,
+                  db_async_cb cb, void *user);
+
+/* Renews leases. Rows (broadcast_id, chunk_no) still held. */
+void fanout_renew(struct db_async *db, const struct chunk_claim *claims, size_t n, db_async_cb cb,
+                  void *user);
+
+/* Gives chunks back at once: shutdown, stop. No rows matter. */
+void fanout_release(struct db_async *db, const struct chunk_claim *claim, db_async_cb cb,
+                    void *user);
+
+/* Flights that were out when the claim changed hands: counted as uncertain; sent again by an
+ * emergency (resend), else settled UNKNOWN_SENT. Rows (first int, size int) to send again. */
+void fanout_takeover(struct db_async *db, const struct chunk_claim *claim, bool resend,
+                     db_async_cb cb, void *user);
+/* The same for retries that were flying. One row (epoch_held bool). */
+void fanout_takeover_retries(struct db_async *db, const struct chunk_claim *claim, bool resend,
+                             db_async_cb cb, void *user);
+
+/* Marks the next flight. One row (opened bool, held bool, closing int, stopped bool). */
+void fanout_mark(struct db_async *db, const struct chunk_claim *claim, int32_t first, int32_t size,
+                 db_async_cb cb, void *user);
+
+/* Addresses of devices. Rows by ascending id: (id, channel, push_token, is_fid, apns_sandbox,
+ * language, realm, stale bool, token_at, proven bool, silent_information); unknown ids are absent.
+ */
+void fanout_devices(struct db_async *db, const int64_t *ids, size_t n, int64_t stale_days,
+                    db_async_cb cb, void *user);
+
+/* What a flight learned. Arrays are borrowed until the call returns. */
+struct flight_result {
+    int32_t first;
+    const uint8_t *codes; /* size bytes */
+    int32_t size;
+    /* retries: members whose byte is OUTCOME_RETRY */
+    size_t n_retry;
+    const int64_t *retry_device;
+    const int32_t *retry_position;
+    const int32_t *retry_attempt;
+    const int64_t *retry_delay_ms;
+    const int32_t *retry_if_expired;
+    const char *const *retry_reason;
+    /* tokens that are dead, and tokens accepted for the first time */
+    size_t n_dead;
+    const int64_t *dead_device;
+    const char *const *dead_token;
+    size_t n_proven;
+    const int64_t *proven_device;
+    const char *const *proven_token;
+};
+/* Closes a flight. One row (held bool). */
+void fanout_settle(struct db_async *db, const struct chunk_claim *claim,
+                   const struct flight_result *result, db_async_cb cb, void *user);
+
+/* Due retries of the chunk, marked as flying. Rows as fanout_devices, with (attempt int, position
+ * int, first_age_ms bigint, if_expired) added at the end; unregistered devices have a null channel.
+ */
+void fanout_retries(struct db_async *db, const struct chunk_claim *claim, int32_t limit,
+                    int64_t stale_days, db_async_cb cb, void *user);
+
+/* What a retry flight learned: codes[i] belongs to position[i]; OUTCOME_RETRY keeps it waiting.
+ * first is not used. One row (held bool). */
+void fanout_settle_retries(struct db_async *db, const struct chunk_claim *claim,
+                           const struct flight_result *result, const int64_t *device,
+                           const int32_t *position, db_async_cb cb, void *user);
+
+/* Ends what is left of a chunk: members not yet in a flight and waiting retries become outcome
+ * (UNKNOWN_SENT stays, and an expiry keeps each retry's own if_expired). One row (held bool). */
+void fanout_close_rest(struct db_async *db, const struct chunk_claim *claim, int32_t next_position,
+                       uint8_t outcome, db_async_cb cb, void *user);
+
+/* All members are in settled flights: done when no retry waits, else due again at the next one; the
+ * lease is given back. One row (state text) or none when the epoch is lost. */
+void fanout_finish(struct db_async *db, const struct chunk_claim *claim, db_async_cb cb,
+                   void *user);
+/* Marks the broadcast (0 = each) finished when it is planned and nothing is open. No rows matter.
+ */
+void fanout_finish_broadcast(struct db_async *db, int64_t broadcast_id, db_async_cb cb, void *user);
+
+/* Planning: takes the lease of one broadcast's plan. One row (cursor_id, next_chunk, epoch) or
+ * none. */
+void fanout_plan_claim(struct db_async *db, int64_t broadcast_id, const char *owner,
+                       int64_t lease_ms, db_async_cb cb, void *user);
+/* The next devices by id. Rows (id, channel, sandbox bool, proven bool). communes empty = all. */
+void fanout_plan_read(struct db_async *db, const char *realm, const char *const *communes,
+                      size_t n_communes, int64_t after_id, int limit, db_async_cb cb, void *user);
+/* One chunk of a planning step. */
+struct plan_chunk {
+    const char *channel;
+    enum lane lane;
+    int32_t count;
+    GByteArray *members;
+};
+/* Writes the chunks of one step and moves the cursor, all or nothing; n may be 0; done ends the
+ * plan. One row (held bool); not held also when the broadcast was cancelled meanwhile. */
+void fanout_plan_write(struct db_async *db, int64_t broadcast_id, int32_t epoch,
+                       int64_t cursor_before, int64_t cursor_after, int32_t next_chunk,
+                       int priority, bool done, const struct plan_chunk *chunks, size_t n,
+                       int64_t lease_ms, db_async_cb cb, void *user);
+
+/* REJECTED_PAYLOAD: ends the broadcast on the channel. REJECTED_CONFIG: stops the channel. Audited.
+ */
+void fanout_halt(struct db_async *db, int64_t broadcast_id, const char *channel, const char *reason,
+                 db_async_cb cb, void *user);
+void fanout_stop_channel(struct db_async *db, const char *channel, const char *reason,
+                         db_async_cb cb, void *user);
+/* The release signature did not verify: never looked at again. Audited. */
+void fanout_refuse(struct db_async *db, int64_t broadcast_id, const char *reason, db_async_cb cb,
+                   void *user);
+
+#endif
