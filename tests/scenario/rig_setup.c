@@ -1,0 +1,400 @@
+/* Building a rig up: keys, simulators, brokers, configuration, devices, roles. */
+#include <arpa/inet.h>
+#include <pwd.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <glib/gstdio.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/crypto.h"
+#include "base/migrate.h"
+#include "engine/area_store.h"
+#include "mqtt/mosquitto_conf.h"
+#include "tests/scenario/rig_internal.h"
+
+#define READY_S 60
+
+static void must(bool ok, const GError *error)
+{
+    if (!ok)
+        fail_msg("%s", error != NULL ? error->message : "failed without a reason");
+}
+
+static char **argv_of(const char *first, ...)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    va_list args;
+
+    va_start(args, first);
+    for (const char *arg = first; arg != NULL; arg = va_arg(args, const char *))
+        g_ptr_array_add(argv, g_strdup(arg));
+    va_end(args);
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+/* A port that is free now; somebody else could take it before we do, then the start fails loudly.
+ */
+static int free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static char *in_dir(const struct rig *rig, const char *name)
+{
+    return g_build_filename(rig->dir, name, NULL);
+}
+
+/* ---- devices ---- */
+
+char *rig_token(struct rig *rig, const char *channel, int64_t id)
+{
+    const struct rig_options *o = &rig->options;
+    bool dead;
+
+    if (strcmp(channel, "fcm") == 0) {
+        dead = id % 100 < o->dead_percent;
+        return g_strdup_printf("%srig-%" G_GINT64_FORMAT, dead ? "dead-" : "", id);
+    }
+    if (strcmp(channel, "apns") == 0) {
+        dead = id % 100 < o->dead_percent;
+        return g_strdup_printf("%s%060" G_GINT64_MODIFIER "x", dead ? "dead" : "ab00", id);
+    }
+    return g_strdup("");
+}
+
+/* ids are 1 … n in the order of the file, because the table is empty. */
+static void import_devices(struct rig *rig)
+{
+    const struct rig_options *o = &rig->options;
+    g_autofree char *path = in_dir(rig, "devices.csv"), *secrets = in_dir(rig, "secrets.csv");
+    FILE *file = fopen(path, "w");
+    int64_t id = 0;
+
+    fprintf(file, "platform,id_kind,token,environment,mqtt,os,language,commune,key\n");
+    for (int i = 0; i < o->fcm; i++) {
+        g_autofree char *token = rig_token(rig, "fcm", ++id);
+        fprintf(file, "fcm,token,%s,,,android 14,vi,01273,\n", token);
+    }
+    for (int i = 0; i < o->apns; i++) {
+        g_autofree char *token = rig_token(rig, "apns", ++id);
+        fprintf(file, "apns,token,%s,production,,ios 18,vi,01273,\n", token);
+    }
+    for (int i = 0; i < o->mqtt; i++)
+        fprintf(file, "mqtt,,,,true,android 9,vi,01273,rig-install-%010" G_GINT64_FORMAT "\n",
+                ++id);
+    fclose(file);
+    assert_int_equal(rig_loa(rig, NULL, "device", "import", path, "--secrets", secrets, NULL), 0);
+    assert_int_equal(rig_i64(rig, "SELECT count(*) FROM device"), id);
+    assert_int_equal(rig_i64(rig, "SELECT coalesce(max(id), 0) FROM device"), id);
+}
+
+/* ---- brokers ---- */
+
+static const char *plain_user(void)
+{
+    return geteuid() == 0 ? "mosquitto" : NULL;
+}
+
+/* Every device's password, from the file that the import wrote. */
+static GArray *read_secrets(struct rig *rig, GStrv *out_lines)
+{
+    g_autofree char *path = in_dir(rig, "secrets.csv");
+    g_autofree char *text = NULL;
+    GArray *devices = g_array_new(FALSE, TRUE, sizeof(struct mosquitto_device));
+
+    *out_lines = NULL;
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return devices;
+    *out_lines = g_strsplit(text, "\n", -1);
+    for (char **line = *out_lines; *line != NULL && devices->len < (guint)rig->options.fleet;
+         line++) {
+        char *password = strchr(*line, ',');
+        struct mosquitto_device device = {.realm = "live"};
+        if (password == NULL || !g_ascii_isdigit(**line))
+            continue;
+        *password++ = '\0';
+        *strchr(password, ',') = '\0';
+        device.id = g_ascii_strtoll(*line, NULL, 10);
+        device.password = password;
+        g_array_append_val(devices, device);
+    }
+    return devices;
+}
+
+static void give_away(const char *path)
+{
+    const struct passwd *user = plain_user() != NULL ? getpwnam(plain_user()) : NULL;
+
+    if (user != NULL)
+        assert_int_equal(chown(path, user->pw_uid, user->pw_gid), 0);
+}
+
+static void start_broker(struct rig *rig, int n)
+{
+    g_autofree char *name = g_strdup_printf("broker%d", n);
+    g_autofree char *dir = in_dir(rig, name), *ca = in_dir(rig, "pki/ca.pem");
+    g_autofree char *cert = g_strdup_printf("%s/broker.pem", dir);
+    g_autofree char *key = g_strdup_printf("%s/broker.key", dir);
+    g_autofree char *conf = g_strdup_printf("%s/mosquitto.conf", dir);
+    g_autofree char *copy = NULL;
+    g_auto(GStrv) lines = NULL;
+    g_autoptr(GArray) devices = read_secrets(rig, &lines);
+    g_autoptr(GError) error = NULL;
+
+    assert_int_equal(g_mkdir(dir, 0755), 0);
+    copy = g_strdup_printf("cp %s/pki/broker.pem %s/pki/broker.key %s/", rig->dir, rig->dir, dir);
+    char *argv[] = {"sh", "-c", copy, NULL};
+    assert_int_equal(rig_run(argv, NULL), 0);
+    give_away(dir);
+    give_away(key);
+    struct mosquitto_options options = {.directory = dir,
+                                        .ca_file = ca,
+                                        .cert_file = cert,
+                                        .key_file = key,
+                                        .address = "127.0.0.1",
+                                        .device_port = rig->broker_port[n][0],
+                                        .engine_port = rig->broker_port[n][1],
+                                        .devices_max = 10000,
+                                        .run_as = plain_user()};
+    must(mosquitto_files_write(&options, (const void *)devices->data, devices->len, &error), error);
+    rig_process_set(&rig->broker[n], name, argv_of("/usr/sbin/mosquitto", "-c", conf, NULL));
+    rig_start(rig, &rig->broker[n]);
+}
+
+/* ---- simulators ---- */
+
+static void start_sim(struct rig *rig, json_t **out_ports)
+{
+    g_autofree char *pki = in_dir(rig, "pki"), *program = rig_binary("loa-sim");
+    g_autofree char *log = in_dir(rig, "sim.log");
+    char *make[] = {program, "pki", pki, NULL};
+    int64_t end = g_get_monotonic_time() + READY_S * G_USEC_PER_SEC;
+
+    assert_int_equal(rig_run(make, NULL), 0);
+    rig_process_set(&rig->sim, "sim",
+                    argv_of(program, "serve", "--pki", pki, "--fcm", "127.0.0.1:0", "--apns",
+                            "127.0.0.1:0", "--apns-sandbox", "127.0.0.1:0", "--oauth",
+                            "127.0.0.1:0", "--control", rig->control, NULL));
+    rig_start(rig, &rig->sim);
+    for (;;) { /* its first line says where the ports are */
+        g_autofree char *text = NULL;
+        g_file_get_contents(log, &text, NULL, NULL);
+        const char *line = text != NULL ? strstr(text, "{\"fcm\"") : NULL;
+        *out_ports = line != NULL && strchr(line, '\n') != NULL
+                         ? json_loadb(line, (size_t)(strchr(line, '\n') - line), 0, NULL)
+                         : NULL;
+        if (*out_ports != NULL)
+            return;
+        if (g_get_monotonic_time() > end)
+            fail_msg("loa-sim did not start: %s", text);
+        g_usleep(10000); /* another process */
+    }
+}
+
+/* ---- configuration and roles ---- */
+
+static void write_conf(struct rig *rig, const json_t *ports)
+{
+    const struct rig_options *o = &rig->options;
+    g_autoptr(GString) s = g_string_new(NULL);
+    g_autoptr(GString) brokers = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    const char *ca = o->untrusted_fcm ? "pki/untrusted.pem" : "pki/ca.pem";
+
+#define PORT(name) ((int)json_integer_value(json_object_get(ports, name)))
+    for (int i = 0; i < o->brokers; i++)
+        g_string_append_printf(brokers, "%s127.0.0.1:%d", i > 0 ? "," : "", rig->broker_port[i][1]);
+    g_string_append_printf(s, "[database]\nconninfo=%s\n", testpg_cluster_conninfo(rig->cluster));
+    g_string_append_printf(s, "[api]\nlisten=127.0.0.1:%d\n", rig->api_port);
+    g_string_append(s, "[device]\nsecret_key_file=keys/device.key\n"
+                       "[broadcast]\nsigning_key_file=keys/release.key\n"
+                       "public_key_files=keys/release.pub,keys/next.pub\nreceipt_window_s=2\n");
+    g_string_append(s, "[deliver]\nlease_ms=2000\npoll_ms=200\n");
+    g_string_append_printf(s,
+                           "[fcm]\nservice_account_file=pki/fcm-service-account.json\n"
+                           "endpoint=127.0.0.1:%d\nca_file=%s\nrequest_timeout_ms=3000\n",
+                           PORT("fcm"), ca);
+    g_string_append_printf(s,
+                           "[apns]\nkey_file=pki/apns-key.p8\nkey_id=LOASIMKEY1\n"
+                           "team_id=LOASIMTEAM\ntopic=vn.gov.caobang.congdanso\n"
+                           "endpoint=127.0.0.1:%d\nsandbox_endpoint=127.0.0.1:%d\n"
+                           "ca_file=pki/ca.pem\nrequest_timeout_ms=3000\n",
+                           PORT("apns"), PORT("apns_sandbox"));
+#undef PORT
+    if (o->brokers > 0)
+        g_string_append_printf(s,
+                               "[mqtt]\nbrokers=%s\nca_file=pki/ca.pem\n"
+                               "cert_file=pki/engine.pem\nkey_file=pki/engine.key\n",
+                               brokers->str);
+    g_string_append(s, "[tick]\ncanary_interval_s=5\n");
+    if (o->extra_conf != NULL)
+        g_string_append(s, o->extra_conf);
+    must(g_file_set_contents(rig->conf, s->str, -1, &error), error);
+}
+
+static void add_role(struct rig *rig, const char *name, const char *role)
+{
+    struct rig_process *process = &rig->role[rig->n_roles++];
+    g_autofree char *program = rig_binary("loa");
+
+    if (g_getenv("LOA_RIG_VALGRIND") != NULL)
+        rig_process_set(process, name,
+                        argv_of("/usr/bin/valgrind", "--quiet", "--error-exitcode=99",
+                                "--leak-check=full", "--errors-for-leak-kinds=definite", program,
+                                "--config", rig->conf, role, NULL));
+    else
+        rig_process_set(process, name, argv_of(program, "--config", rig->conf, role, NULL));
+    if (strcmp(role, "deliver") == 0 && rig->options.deliver_clock_offset_s != 0) {
+        g_autofree char *offset = g_strdup_printf("%d", rig->options.deliver_clock_offset_s);
+        process->envp = g_environ_setenv(process->envp, "LOA_CLOCK_OFFSET_S", offset, TRUE);
+    }
+    rig_start(rig, process);
+}
+
+static void start_roles(struct rig *rig)
+{
+    const struct rig_options *o = &rig->options;
+
+    for (int i = 0; i < o->deliver; i++) {
+        g_autofree char *name = g_strdup_printf("deliver%d", i);
+        add_role(rig, name, "deliver");
+    }
+    if (o->brokers > 0)
+        add_role(rig, "mqtt", "mqtt");
+    if (o->api)
+        add_role(rig, "api", "api");
+    if (o->tick)
+        add_role(rig, "tick", "tick");
+}
+
+static void start_fleet(struct rig *rig)
+{
+    g_autofree char *program = rig_binary("loa-sim"), *pki = in_dir(rig, "pki");
+    g_autofree char *all = in_dir(rig, "secrets.csv"), *few = in_dir(rig, "fleet.csv");
+    g_autofree char *key = in_dir(rig, "keys/release.pub");
+    g_autofree char *cut = g_strdup_printf("head -n %d %s > %s", rig->options.fleet + 1, all, few);
+    g_autoptr(GString) brokers = g_string_new(NULL);
+    char *argv[] = {"sh", "-c", cut, NULL};
+    int64_t end = g_get_monotonic_time() + READY_S * G_USEC_PER_SEC;
+
+    if (rig->options.fleet == 0)
+        return;
+    assert_int_equal(rig_run(argv, NULL), 0);
+    for (int i = 0; i < rig->options.brokers; i++)
+        g_string_append_printf(brokers, "%s127.0.0.1:%d", i > 0 ? "," : "", rig->broker_port[i][0]);
+    rig_process_set(&rig->fleet, "fleet",
+                    argv_of(program, "fleet", "--pki", pki, "--broker", brokers->str, "--devices",
+                            few, "--public-key", key, "--processes", "1", "--control",
+                            rig->fleet_control, NULL));
+    rig_start(rig, &rig->fleet);
+    for (;;) {
+        g_autoptr(json_t) stats = rig_fleet(rig, "{\"cmd\":\"stats\"}");
+        if (stats != NULL &&
+            json_integer_value(json_object_get(stats, "connected")) == rig->options.fleet)
+            return;
+        if (g_get_monotonic_time() > end)
+            fail_msg("the fleet did not connect");
+        g_usleep(20000); /* another process */
+    }
+}
+
+static void make_people(struct rig *rig)
+{
+    static const char *const names[] = {"an", "binh"};
+    g_autofree char *keys = in_dir(rig, "keys");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *file = g_strdup_printf("%s/%s.key", rig->dir, names[i]);
+        assert_int_equal(rig_loa(rig, NULL, "account", "create", names[i], "--key-out", file, NULL),
+                         0);
+    }
+}
+
+static void make_database(struct rig *rig)
+{
+    g_autoptr(GError) error = NULL;
+
+    rig->cluster = testpg_cluster_new(true);
+    rig->db = db_open(testpg_cluster_conninfo(rig->cluster), &error);
+    must(rig->db != NULL, error);
+    must(migrate_run(rig->db, LOA_SOURCE_DIR "/sql", &error) >= 0, error);
+    must(area_load_csv(rig->db, LOA_SOURCE_DIR "/etc/areas.csv", &error) >= 0, error);
+}
+
+struct rig *rig_new(const struct rig_options *options)
+{
+    struct rig *rig = g_new0(struct rig, 1);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(json_t) ports = NULL;
+    g_autofree char *keys = NULL, *loa = rig_binary("loa");
+
+    crypto_init();
+    rig->options = *options;
+    rig->dir = g_dir_make_tmp("loa-rig-XXXXXX", &error);
+    must(rig->dir != NULL, error);
+    assert_int_equal(chmod(rig->dir, 0755), 0);
+    rig->conf = in_dir(rig, "loa.conf");
+    rig->control = in_dir(rig, "sim.sock");
+    rig->fleet_control = in_dir(rig, "fleet.sock");
+    rig->api_port = free_port();
+    for (int i = 0; i < options->brokers; i++) {
+        rig->broker_port[i][0] = free_port();
+        rig->broker_port[i][1] = free_port();
+    }
+    make_database(rig);
+    start_sim(rig, &ports);
+    keys = in_dir(rig, "keys");
+    char *make_keys[] = {loa, "keys", "create", keys, NULL};
+    assert_int_equal(rig_run(make_keys, NULL), 0);
+    write_conf(rig, ports);
+    make_people(rig);
+    import_devices(rig);
+    for (int i = 0; i < options->brokers; i++)
+        start_broker(rig, i);
+    start_roles(rig);
+    start_fleet(rig);
+    return rig;
+}
+
+static void process_clear(struct rig_process *process)
+{
+    rig_kill(process);
+    g_strfreev(process->argv);
+    g_strfreev(process->envp);
+}
+
+void rig_free(struct rig *rig)
+{
+    char *argv[] = {"rm", "-rf", rig->dir, NULL};
+
+    for (size_t i = 0; i < rig->n_roles; i++)
+        process_clear(&rig->role[i]);
+    process_clear(&rig->fleet);
+    for (int i = 0; i < rig->options.brokers; i++)
+        process_clear(&rig->broker[i]);
+    process_clear(&rig->sim);
+    db_close(rig->db);
+    testpg_cluster_free(rig->cluster);
+    rig_run(argv, NULL);
+    g_free(rig->dir);
+    g_free(rig->conf);
+    g_free(rig->control);
+    g_free(rig->fleet_control);
+    g_free(rig);
+}

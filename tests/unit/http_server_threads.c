@@ -1,0 +1,250 @@
+/* lib: loa_base */
+/* Many clients against several server threads: every request is answered once with its own content,
+ * each thread has its own index, stopping waits for running handlers. For ThreadSanitizer, too. */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/http_server.h"
+
+enum { CLIENTS = 4, REQUESTS = 300, THREADS = 3 };
+
+/* Used by the thread of this index only: no lock, so that a wrong index is a data race. */
+static struct {
+    unsigned requests;
+    GChecksum *scratch;
+} per_thread[THREADS];
+
+static struct rate_table *rates;
+
+static void handle_echo(struct http_request *request, void *user)
+{
+    unsigned thread = http_request_thread(request);
+    size_t len;
+    unsigned wait_s;
+    const char *body = http_request_body(request, &len);
+    (void)user;
+    assert_true(thread < THREADS);
+    per_thread[thread].requests++;
+    g_checksum_reset(per_thread[thread].scratch);
+    g_checksum_update(per_thread[thread].scratch, (const guchar *)body, (gssize)len);
+    (void)!rate_table_take(rates, http_request_address(request), 0, &wait_s);
+    g_autofree char *text = g_strdup_printf("%s %s", http_request_segment(request, 0),
+                                            g_checksum_get_string(per_thread[thread].scratch));
+    http_reply_header(request, "X-Thread", "1");
+    http_reply(request, 200, "text/plain", text, strlen(text));
+}
+
+static void handle_fail(struct http_request *request, void *user)
+{
+    g_autoptr(GError) error = g_error_new(LOA_ERROR, LOA_ERROR_INVALID, "wrong %d", 7);
+    (void)user;
+    http_reply_error(request, error);
+}
+
+static const struct http_route routes[] = {
+    {"POST", "/echo/{id}", "echo", 4096, handle_echo},
+    {"GET", "/fail", "fail", 0, handle_fail},
+};
+
+static struct http_server_options options(const struct http_route *table, size_t n)
+{
+    return (struct http_server_options){.listen = "127.0.0.1:0",
+                                        .threads = THREADS,
+                                        .connections_max = 100,
+                                        .connections_per_address = 100,
+                                        .idle_timeout_s = 30,
+                                        .request_timeout_s = 20,
+                                        .routes = table,
+                                        .n_routes = n};
+}
+
+static int connect_to(unsigned port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct timeval limit = {.tv_sec = 20};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* One answer from a connection that stays open: head and Content-Length. Owned, NULL on failure. */
+static char *read_answer(int fd)
+{
+    char answer[4096];
+    size_t len = 0;
+    while (len < sizeof answer - 1) {
+        ssize_t n = recv(fd, answer + len, sizeof answer - 1 - len, 0);
+        if (n <= 0)
+            return NULL;
+        len += (size_t)n;
+        answer[len] = '\0';
+        const char *end = strstr(answer, "\r\n\r\n");
+        const char *size = strstr(answer, "Content-Length: ");
+        if (end != NULL && size != NULL &&
+            len >= (size_t)(end + 4 - answer) + strtoul(size + 16, NULL, 10))
+            return g_strndup(answer, len);
+    }
+    return NULL;
+}
+
+struct client {
+    unsigned number, port;
+    unsigned good;
+};
+
+static bool one_request(struct client *client, int *fd, unsigned i)
+{
+    if (*fd >= 0 && i % 10 == 0) { /* sometimes a new connection */
+        close(*fd);
+        *fd = -1;
+    }
+    if (*fd < 0)
+        *fd = connect_to(client->port);
+    g_autofree char *body = g_strnfill(i * 7 % 3000, 'x');
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, body, -1);
+    g_autofree char *wanted = g_strdup_printf("\r\n\r\n%u-%u %s", client->number, i, sum);
+    g_autofree char *out =
+        g_strdup_printf("POST /echo/%u-%u HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+                        client->number, i, strlen(body), body);
+    if (i % 25 == 24) {
+        g_free(out);
+        g_free(wanted);
+        out = g_strdup("GET /fail HTTP/1.1\r\nHost: a\r\n\r\n");
+        wanted = g_strdup("\"detail\":\"wrong 7\"}");
+    }
+    if (send(*fd, out, strlen(out), MSG_NOSIGNAL) < 0)
+        return false;
+    g_autofree char *answer = read_answer(*fd);
+    return answer != NULL && g_str_has_suffix(answer, wanted);
+}
+
+static void *run_client(void *user)
+{
+    struct client *client = user;
+    int fd = -1;
+    for (unsigned i = 0; i < REQUESTS; i++)
+        client->good += one_request(client, &fd, i);
+    close(fd);
+    return NULL;
+}
+
+static void test_many_clients(void **state)
+{
+    struct client clients[CLIENTS];
+    pthread_t threads[CLIENTS];
+    struct http_server_options o = options(routes, G_N_ELEMENTS(routes));
+    unsigned answered = 0;
+    (void)state;
+    rates = rate_table_new(10, 1, 10);
+    for (size_t i = 0; i < THREADS; i++)
+        per_thread[i].scratch = g_checksum_new(G_CHECKSUM_SHA256);
+    struct http_server *server = http_server_start(&o, NULL);
+    assert_non_null(server);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){.number = i, .port = http_server_port(server)};
+        pthread_create(&threads[i], NULL, run_client, &clients[i]);
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(clients[i].good, REQUESTS);
+    }
+    http_server_stop(server);
+    for (size_t i = 0; i < THREADS; i++) {
+        answered += per_thread[i].requests;
+        g_checksum_free(per_thread[i].scratch);
+    }
+    assert_int_equal(answered, CLIENTS * (REQUESTS - REQUESTS / 25));
+    rate_table_free(rates);
+}
+
+/* A handler that runs until it is allowed to end. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool running, may_end;
+} gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void handle_slow(struct http_request *request, void *user)
+{
+    (void)user;
+    pthread_mutex_lock(&gate.mutex);
+    gate.running = true;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.may_end)
+        pthread_cond_wait(&gate.changed, &gate.mutex);
+    pthread_mutex_unlock(&gate.mutex);
+    http_reply(request, 200, "text/plain", "ended", 5);
+}
+
+static void *stop_server(void *user)
+{
+    http_server_stop(user);
+    return NULL;
+}
+
+/* Until a new request is told that the server is stopping. */
+static void wait_until_stopping(unsigned port)
+{
+    static const char request[] = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
+    bool stopping = false;
+    while (!stopping) {
+        int fd = connect_to(port);
+        assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+        g_autofree char *answer = read_answer(fd);
+        assert_non_null(answer);
+        stopping = g_str_has_prefix(answer, "HTTP/1.1 503 ");
+        close(fd);
+    }
+}
+
+static void test_stop_waits(void **state)
+{
+    static const struct http_route slow[] = {{"GET", "/slow", "slow", 0, handle_slow}};
+    static const char request[] = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct http_server_options o = options(slow, 1);
+    pthread_t stopper;
+    (void)state;
+    struct http_server *server = http_server_start(&o, NULL);
+    assert_non_null(server);
+    int fd = connect_to(http_server_port(server));
+    assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+    pthread_mutex_lock(&gate.mutex);
+    while (!gate.running)
+        pthread_cond_wait(&gate.changed, &gate.mutex);
+    pthread_mutex_unlock(&gate.mutex);
+    unsigned port = http_server_port(server);
+    pthread_create(&stopper, NULL, stop_server, server);
+    wait_until_stopping(port);
+    pthread_mutex_lock(&gate.mutex);
+    gate.may_end = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.mutex);
+    g_autofree char *answer = read_answer(fd);
+    pthread_join(stopper, NULL);
+    assert_non_null(answer);
+    assert_true(g_str_has_suffix(answer, "\r\n\r\nended"));
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many_clients),
+        cmocka_unit_test(test_stop_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* lib: loa_engine */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "engine/push_id.h"
+#include "engine/quota.h"
+#include "engine/window.h"
+
+static void test_window_grows_only_when_used(void **state)
+{
+    struct window w;
+
+    (void)state;
+    window_init(&w, 100);
+    assert_int_equal(window_limit(&w), WINDOW_INITIAL);
+    for (int i = 0; i < 200; i++)
+        window_good(&w, window_limit(&w));
+    assert_int_equal(window_limit(&w), 100);
+    window_init(&w, 1000);
+    for (int i = 0; i < 200; i++)
+        window_good(&w, 0);
+    assert_int_equal(window_limit(&w), WINDOW_INITIAL + 1); /* idle: no evidence, no growth */
+}
+
+static void test_window_shrinks_at_once_and_never_closes(void **state)
+{
+    struct window w;
+
+    (void)state;
+    window_init(&w, 100);
+    window_bad(&w);
+    assert_int_equal(window_limit(&w), WINDOW_INITIAL - 1);
+    for (int i = 0; i < 1000; i++)
+        window_bad(&w);
+    assert_int_equal(window_limit(&w), 1);
+    window_good(&w, 1);
+    assert_int_equal(window_limit(&w), 2);
+}
+
+static void test_no_minute_holds_more_than_the_quota(void **state)
+{
+    struct quota q;
+    int64_t sent[300] = {0};
+
+    (void)state;
+    quota_init(&q, 600, 0);
+    for (int second = 0; second < 300; second++) {
+        int64_t room = quota_room(&q, true, second * USEC_PER_SEC + 1);
+        quota_take(&q, room);
+        sent[second] = room;
+    }
+    for (int from = 0; from + 60 <= 300; from++) {
+        int64_t sum = 0;
+        for (int s = from; s < from + 60; s++)
+            sum += sent[s];
+        assert_true(sum <= 600);
+    }
+    assert_int_equal(sent[0], 600); /* an emergency may use the whole minute at once */
+}
+
+static void test_reserve_and_spread(void **state)
+{
+    struct quota q;
+
+    (void)state;
+    quota_init(&q, 600, 20);
+    assert_int_equal(quota_room(&q, false, 1), 8); /* 480 over 60 seconds */
+    quota_take(&q, 8);
+    assert_int_equal(quota_room(&q, false, 2), 0);
+    assert_int_equal(quota_room(&q, true, 2), 592);
+    quota_take(&q, 592);
+    assert_int_equal(quota_room(&q, true, 3), 0);
+    quota_gate(&q, 100 * USEC_PER_SEC);
+    assert_int_equal(quota_room(&q, true, 99 * USEC_PER_SEC), 0);
+    assert_int_equal(quota_room(&q, true, 100 * USEC_PER_SEC), 600);
+}
+
+static void test_push_id(void **state)
+{
+    uint8_t id[PUSH_ID_LEN], other[PUSH_ID_LEN];
+    char text[PUSH_ID_TEXT];
+
+    (void)state;
+    push_id_make(id, 0x0102, 0x0a0b, 3);
+    push_id_text(id, text);
+    assert_string_equal(text, "00000000-0102-8003-8000-000000000a0b");
+    push_id_make(other, 0x0102, 0x0a0b, 4);
+    assert_memory_not_equal(id, other, PUSH_ID_LEN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_window_grows_only_when_used),
+        cmocka_unit_test(test_window_shrinks_at_once_and_never_closes),
+        cmocka_unit_test(test_no_minute_holds_more_than_the_quota),
+        cmocka_unit_test(test_reserve_and_spread),
+        cmocka_unit_test(test_push_id),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
