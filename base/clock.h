@@ -4,12 +4,13 @@
 
 #include <stdint.h>
 
-#define USEC_PER_SEC INT64_C(1000000)
+#define USEC_PER_SEC  INT64_C(1000000)
 #define USEC_PER_MSEC INT64_C(1000)
 
 struct clock {
-    int64_t (*utc_us)(const struct clock *clock);  /* microseconds since 1970-01-01 UTC */
-    int64_t (*mono_us)(const struct clock *clock); /* monotonic microseconds, for waits and leases */
+    int64_t (*utc_us)(const struct clock *clock); /* microseconds since 1970-01-01 UTC */
+    int64_t (*mono_us)(
+        const struct clock *clock); /* monotonic microseconds, for waits and leases */
 };
 
 /* The machine's clock; static, thread safe. The environment variable LOA_CLOCK_OFFSET_S shifts

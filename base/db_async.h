@@ -31,8 +31,8 @@ struct db_async *db_async_new(const char *conninfo, unsigned queue_max, const st
 void db_async_free(struct db_async *db);
 LOA_AUTO_DEFINE(db_async, db_async_free)
 
-/* Queues one statement. sql must live for ever (a literal): it is prepared once per connection under
- * its address and executed in binary. params taken, may be NULL. The callback is never called
+/* Queues one statement. sql must live for ever (a literal): it is prepared once per connection
+ * under its address and executed in binary. params taken, may be NULL. The callback is never called
  * from inside this call. */
 void db_async_query(struct db_async *db, const char *sql, struct db_params *params, db_async_cb cb,
                     void *user);
@@ -40,7 +40,8 @@ void db_async_query(struct db_async *db, const char *sql, struct db_params *para
 /* Inside a callback: keeps the result alive after the callback returns. Owned: PQclear. */
 PGresult *db_async_keep_result(struct db_async *db);
 
-/* cb stays subscribed until db_async_free. What is notified while disconnected is lost: poll too. */
+/* cb stays subscribed until db_async_free. What is notified while disconnected is lost: poll too.
+ */
 void db_async_listen(struct db_async *db, const char *channel, db_async_notify_cb cb, void *user);
 
 bool db_async_connected(const struct db_async *db);

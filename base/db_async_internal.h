@@ -40,6 +40,7 @@ struct db_async {
 
     GSource *source; /* dispatches on the socket and at the next deadline */
     gpointer fd_tag; /* NULL while there is no socket */
+    GIOCondition watched;
 
     enum link_state state;
     PGconn *conn;

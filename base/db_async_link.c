@@ -25,8 +25,9 @@ static void watch(struct db_async *db, GIOCondition events)
 {
     if (db->fd_tag == NULL)
         db->fd_tag = g_source_add_unix_fd(db->source, PQsocket(db->conn), events);
-    else
+    else if (events != db->watched) /* each change wakes the loop once more */
         g_source_modify_unix_fd(db->source, db->fd_tag, events);
+    db->watched = events;
 }
 
 static void unwatch(struct db_async *db)
@@ -190,9 +191,10 @@ void link_run(struct db_async *db)
             link_lost(db, "no connection within " G_STRINGIFY(DB_CONNECT_LIMIT_S) " s");
         break;
     case LINK_READY:
-        pipeline_run(db, (ready & ~G_IO_OUT) != 0);
-        if (overdue && ready == 0 && !db->freed && db->state == LINK_READY)
+        if (overdue && ready == 0)
             link_lost(db, "no answer within the limit");
+        else
+            pipeline_run(db, (ready & ~G_IO_OUT) != 0);
         break;
     }
     if (!db->freed)

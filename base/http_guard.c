@@ -60,7 +60,9 @@ static bool has_control(const char *s, size_t len)
 }
 
 /* Every part stands where a strict parser would have found it. Addresses are compared as numbers: a
- * joined line has been moved to other memory. */
+ * joined line has been moved to other memory. Because the library writes NUL over line ends, a NUL
+ * beside a line end of the request itself can hide a bare LF; no proxy passes a NUL on, and without
+ * a proxy there is nobody to be fooled. */
 static bool lines_intact(const struct http_head *head)
 {
     uintptr_t at = (uintptr_t)head->method + strlen(head->method) + 1;

@@ -6,7 +6,7 @@
 #include <cjose/header.h>
 #include <cjose/jwk.h>
 #include <cjose/jws.h>
-#include <cjose/util.h>
+#include <jansson.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -17,12 +17,13 @@
 #include "base/crypto.h"
 #include "base/error.h"
 
-#define JWT_MAX       16384 /* bytes of one token; larger than any provider's or identity server's */
-#define PEM_MAX       16384
-#define BN_MAX        1024 /* bytes of an 8192-bit number */
-#define RSA_BITS_MIN  2048 /* RFC 7518 §3.3 */
-#define RSA_BITS_MAX  8192
-#define EC_P256_BYTES 32
+#define JWT_MAX             16384 /* bytes of one token; identity servers' are smaller */
+#define PEM_MAX             16384
+#define BN_MAX              1024 /* bytes of an 8192-bit number */
+#define RSA_BITS_MIN        2048 /* RFC 7518 §3.3 */
+#define RSA_BITS_MAX        8192
+#define EC_P256_BYTES       32
+#define ES256_SIGNATURE_LEN 64
 
 enum jwt_alg {
     JWT_ALG_RS256, /* RSASSA-PKCS1-v1_5 with SHA-256 */
@@ -186,8 +187,9 @@ char *jwt_sign(const char *alg_name, const char *kid, const char *pem, const cha
     return token;
 }
 
-/* Three non-empty segments of base64url without padding. */
-static bool well_formed(const char *token)
+/* Three non-empty segments of base64url without padding. libcjose ignores what stands behind an
+ * ECDSA signature, so its length is checked here (RFC 7518 §3.4). */
+static bool well_formed(enum jwt_alg alg, const char *token)
 {
     size_t len = strnlen(token, JWT_MAX + 1);
     if (len > JWT_MAX)
@@ -195,14 +197,12 @@ static bool well_formed(const char *token)
     g_auto(GStrv) segments = g_strsplit(token, ".", 4);
     if (g_strv_length(segments) != 3)
         return false;
-    uint8_t *scratch = g_malloc(len);
-    bool ok = true;
-    for (size_t i = 0; ok && i < 3; i++) {
-        size_t n;
-        ok = crypto_base64url_decode(segments[i], scratch, len, &n) && n > 0;
-    }
-    g_free(scratch);
-    return ok;
+    g_autofree uint8_t *scratch = g_malloc(len);
+    size_t n = 0; /* at last of the signature */
+    for (size_t i = 0; i < 3; i++)
+        if (!crypto_base64url_decode(segments[i], scratch, len, &n) || n == 0)
+            return false;
+    return alg != JWT_ALG_ES256 || n == ES256_SIGNATURE_LEN;
 }
 
 /* The claims as a string, NULL when the signature does not hold or they are no text. */
@@ -221,10 +221,8 @@ static const char *header_refusal(cjose_header_t *header, enum jwt_alg alg)
     const char *named = cjose_header_get(header, CJOSE_HDR_ALG, NULL);
     if (named == NULL || strcmp(named, alg_names[alg]) != 0)
         return "another algorithm";
-    char *crit = cjose_header_get_raw(header, "crit", NULL);
-    bool critical = crit != NULL;
-    cjose_get_dealloc()(crit);
-    return critical ? "a critical extension" : NULL;
+    /* Even "crit":null, which cjose_header_get_raw would not show. */
+    return json_object_get(header, "crit") != NULL ? "a critical extension" : NULL;
 }
 
 char *jwt_verify(const char *alg_name, const char *public_pem, const char *token, char **out_kid,
@@ -237,7 +235,8 @@ char *jwt_verify(const char *alg_name, const char *public_pem, const char *token
         g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "not a public key (PEM) for %s", alg_name);
         return NULL;
     }
-    cjose_jws_t *jws = well_formed(token) ? cjose_jws_import(token, strlen(token), NULL) : NULL;
+    cjose_jws_t *jws =
+        well_formed(alg, token) ? cjose_jws_import(token, strlen(token), NULL) : NULL;
     cjose_header_t *header = jws != NULL ? cjose_jws_get_protected(jws) : NULL;
     const char *refusal = header == NULL ? "its form" : header_refusal(header, alg);
     char *claims = refusal == NULL ? verified_claims(jws, jwk) : NULL;

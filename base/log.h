@@ -26,13 +26,14 @@ struct log_field {
     const char *s; /* borrowed; control bytes and invalid UTF-8 are escaped; cut at 512 bytes */
 };
 
-#define LOG_INT(n, v) ((struct log_field){.name = (n), .type = LOG_TYPE_INT, .i = (int64_t)(v)})
-#define LOG_STR(n, v) ((struct log_field){.name = (n), .type = LOG_TYPE_STR, .s = (v)})
-#define LOG_BOOL(n, v) ((struct log_field){.name = (n), .type = LOG_TYPE_BOOL, .i = (v) ? 1 : 0})
+#define LOG_INT(n, v)    ((struct log_field){.name = (n), .type = LOG_TYPE_INT, .i = (int64_t)(v)})
+#define LOG_STR(n, v)    ((struct log_field){.name = (n), .type = LOG_TYPE_STR, .s = (v)})
+#define LOG_BOOL(n, v)   ((struct log_field){.name = (n), .type = LOG_TYPE_BOOL, .i = (v) ? 1 : 0})
 #define LOG_DOUBLE(n, v) ((struct log_field){.name = (n), .type = LOG_TYPE_DOUBLE, .d = (v)})
-#define LOG_END ((struct log_field){.type = LOG_TYPE_END})
+#define LOG_END          ((struct log_field){.type = LOG_TYPE_END})
 
-/* log_event(LOG_LEVEL_INFO, "chunk_claimed", LOG_INT("broadcast", id), LOG_STR("channel", "fcm")); */
+/* log_event(LOG_LEVEL_INFO, "chunk_claimed", LOG_INT("broadcast", id), LOG_STR("channel", "fcm"));
+ */
 #define log_event(level, event, ...)                                                               \
     log_write((level), (event), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END})
 

@@ -36,7 +36,8 @@
       "HTTP requests refused before a route saw them")                                             \
     X(DB_QUERIES, "loa_db_queries_total", counter, "", "Statements sent to PostgreSQL")            \
     X(DB_RECONNECTS, "loa_db_reconnects_total", counter, "", "Connections to PostgreSQL renewed")  \
-    X(TOKEN_MINTS, "loa_credential_mints_total", counter, "channel", "Provider credentials minted") \
+    X(TOKEN_MINTS, "loa_credential_mints_total", counter, "channel",                               \
+      "Provider credentials minted")                                                               \
     X(TOKEN_FAILURES, "loa_credential_failures_total", counter, "channel",                         \
       "Provider credentials that could not be renewed")                                            \
     X(OUTBOX_SENT, "loa_outbox_pushes_total", counter, "channel_outcome",                          \

@@ -68,6 +68,17 @@ struct ssl_ctx_st *tls_client_context(const char *ca_file, const char *alpn, GEr
     return ctx;
 }
 
+/* Letters of a DNS name. A leading dot would make OpenSSL accept every subdomain, an empty name any
+ * server at all. */
+static bool is_dns_name(const char *host)
+{
+    size_t len = strlen(host);
+    for (size_t i = 0; i < len; i++)
+        if (!g_ascii_isalnum(host[i]) && strchr("-._", host[i]) == NULL)
+            return false;
+    return len > 0 && len <= 253 && host[0] != '.';
+}
+
 bool tls_expect_host(struct ssl_st *ssl, const char *host, GError **error)
 {
     size_t len = strlen(host);
@@ -76,15 +87,13 @@ bool tls_expect_host(struct ssl_st *ssl, const char *host, GError **error)
                                 : g_strdup(host);
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     bool address = X509_VERIFY_PARAM_set1_ip_asc(param, bare) == 1;
-    ERR_clear_error(); /* "not an address" is no error here */
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    /* An empty name would switch the name check off. */
-    if (address || (*bare != '\0' && len <= 253 && SSL_set1_host(ssl, bare) == 1 &&
-                    SSL_set_tlsext_host_name(ssl, bare) == 1))
-        return true;
-    ERR_clear_error();
-    g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "not a host name or address: '%s'", host);
-    return false;
+    bool ok = address || (is_dns_name(bare) && SSL_set1_host(ssl, bare) == 1 &&
+                          SSL_set_tlsext_host_name(ssl, bare) == 1);
+    ERR_clear_error(); /* "not an address" is no error here */
+    if (!ok)
+        g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "not a host name or address: '%s'", host);
+    return ok;
 }
 
 /* Alerts by which a server says that it does not want this client (RFC 8446 §6.2). */

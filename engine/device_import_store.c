@@ -25,10 +25,13 @@ static const char limits_sql[] =
     a ".push_token = " b ".push_token AND " a ".channel = " b ".channel AND " a ".id_kind = " b    \
       ".id_kind"
 
-/* Of several lines about one device the last one counts. */
-static const char repeated_sql[] =
+/* Of several lines about one device the last one counts. Two statements, because the planner turns
+ * an EXISTS into a join only when no OR stands beside it. */
+static const char repeated_key_sql[] =
     "DELETE FROM device_staging s WHERE EXISTS (SELECT 1 FROM device_staging l "
-    "WHERE l.key = s.key AND l.line > s.line) OR EXISTS (SELECT 1 FROM device_staging l "
+    "WHERE l.key = s.key AND l.line > s.line)";
+static const char repeated_token_sql[] =
+    "DELETE FROM device_staging s WHERE EXISTS (SELECT 1 FROM device_staging l "
     "WHERE " SAME_TOKEN("l", "s") " AND l.line > s.line)";
 
 static const char by_key_sql[] = "UPDATE device_staging s SET device_id = d.id FROM device d "
@@ -41,8 +44,9 @@ static const char by_token_sql[] =
                   "k.device_id = d.id)";
 
 static const char foreign_sql[] =
-    "SELECT count(*) FROM device_staging s JOIN device d ON d.id = s.device_id OR "
-    "(" SAME_TOKEN("d", "s") ") WHERE d.realm <> $1";
+    "SELECT (SELECT count(*) FROM device_staging s JOIN device d ON d.id = s.device_id "
+    "WHERE d.realm <> $1) + (SELECT count(*) FROM device_staging s JOIN device d "
+    "ON " SAME_TOKEN("d", "s") " WHERE d.realm <> $1 AND d.id IS DISTINCT FROM s.device_id)";
 
 static const char free_sql[] =
     "UPDATE device d SET channel = CASE WHEN d.mqtt THEN 'mqtt' ELSE 'none' END, "
@@ -185,12 +189,15 @@ bool device_import_merge(struct db *db, const struct device_import_options *opti
                          struct device_import_counts *out, GError **error)
 {
     struct db_params *params;
+    uint64_t by_key, by_token;
 
     step(options, out, "looking for known devices");
-    if (!db_script(db, limits_sql, error) || !run(db, repeated_sql, NULL, &out->repeated, error) ||
+    if (!db_script(db, limits_sql, error) || !run(db, repeated_key_sql, NULL, &by_key, error) ||
+        !run(db, repeated_token_sql, NULL, &by_token, error) ||
         !run(db, by_key_sql, NULL, NULL, error) || !run(db, by_token_sql, NULL, NULL, error) ||
         !check_realm(db, options->realm, error))
         return false;
+    out->repeated = by_key + by_token;
     step(options, out, "updating known devices");
     if (!run(db, free_sql, NULL, &out->moved, error) ||
         !run(db, update_sql, proven_param(options), &out->updated, error))

@@ -62,6 +62,7 @@ void outbox_claim(struct db_async *db, const char *channel, int limit, const cha
         "WITH pick AS MATERIALIZED (SELECT notification_id, device_id FROM notification_push"
         "   WHERE channel = $1 AND state IN ('queued', 'flying') AND next_at <= clock_timestamp()"
         "   AND (lease_until IS NULL OR lease_until < clock_timestamp())"
+        "   AND NOT EXISTS (SELECT FROM fanout_stop WHERE scope IN ('all', 'channel:' || $1))"
         "   ORDER BY priority, next_at LIMIT $2 FOR UPDATE SKIP LOCKED),"
         " claim AS (UPDATE notification_push p SET state = 'flying', epoch = p.epoch + 1,"
         "   lease_owner = $3,"
@@ -164,7 +165,8 @@ GPtrArray *outbox_list(struct db *db, const char *state, int limit, GError **err
                    " FROM notification n, LATERAL (SELECT count(*) AS total,"
                    "   count(*) FILTER (WHERE state = 'ACCEPTED') AS accepted,"
                    "   count(*) FILTER (WHERE state IN ('queued', 'flying')) AS owed,"
-                   "   coalesce(max(attempt), 0)::integer AS attempts, max(reason) AS reason"
+                   "   coalesce(max(attempt), 0)::integer AS attempts,"
+                   "   max(reason) FILTER (WHERE state <> 'ACCEPTED') AS reason"
                    "   FROM notification_push WHERE notification_id = n.id) p"
                    " WHERE ($1::text IS NULL AND n.state <> 'done') OR n.state = $1"
                    " ORDER BY n.id DESC LIMIT $2",

@@ -29,7 +29,8 @@ enum outbox_column {
     OUTBOX_COL_TOKEN_AT,
     OUTBOX_COL_PROVEN,
 };
-/* Claims up to limit pushes that are due on a channel, most urgent first, for lease_ms. */
+/* Claims up to limit pushes that are due on a channel, most urgent first, for lease_ms; none
+ * under a stop switch. */
 void outbox_claim(struct db_async *db, const char *channel, int limit, const char *owner,
                   int64_t lease_ms, db_async_cb cb, void *user);
 

@@ -1,70 +1,56 @@
 /* See the header. One turn: expand what is due into pushes, claim some per channel, send while
- * there is room, gather verdicts, write them in batches: while one batch is being committed the
- * next one grows, so that the disk sets the pace and not the number of pushes. */
+ * there is room, hand the verdicts to the writer. */
 #include "engine/outbox_worker.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
 #include "engine/outbox.h"
 #include "engine/outbox_store.h"
+#include "engine/outbox_writer.h"
 #include "engine/outcome.h"
 #include "engine/push_id.h"
 #include "engine/retry_policy.h"
 
 #define EXPAND_BATCH       500
 #define HOLD_MAX           500 /* pushes claimed per channel, sent or not */
-#define SETTLE_MAX         1000
-#define SETTLES_OUT        2
-#define AGAIN_MS           300
 #define RETRY_AFTER_MAX_MS INT64_C(1800000)
 
 struct worker_channel {
     struct outbox_worker *worker;
     struct channel *channel;
     GQueue waiting; /* struct item *: claimed, not sent */
-    unsigned out;   /* sent, not answered */
+    GQueue sent;    /* not answered */
     bool claiming;
     bool claim_again; /* the last claim was full, or something happened meanwhile */
 };
 
-/* One claimed push; becomes a result when it was answered. */
+/* One claimed push. */
 struct item {
+    GList link; /* in waiting or sent */
     struct push push;
     struct worker_channel *channel;
-    int64_t notification_id;
-    int32_t epoch;
-    int32_t attempt; /* made so far */
+    struct outbox_result result; /* grows until it is handed to the writer */
     int64_t expires_utc_us;
     int64_t token_at_us;
     int64_t lease_until_mono_us;
     bool proven;
-    bool token_dead;
-    bool token_proven;
-    char *token;
     struct channel_payload *payload;
-    const char *state; /* static: an outcome's name or "queued" */
-    int64_t delay_ms;
-    const char *reason; /* static or interned */
 };
 
 struct outbox_worker {
     struct outbox_worker_options options;
     struct worker_channel channels[FANOUT_CHANNELS_MAX];
-    GPtrArray *results; /* struct item *, owned: answered, not yet written */
-    unsigned settles;   /* statements out */
+    struct outbox_writer *writer;
     bool expanding, expand_again;
     bool draining;
     void (*drained)(void *user);
     void *drained_user;
-    guint poll_timer, settle_source;
+    guint poll_timer;
 };
 
-static void pump(struct worker_channel *c);
 static void claim(struct worker_channel *c);
-static void settle_soon(struct outbox_worker *w, guint delay_ms);
 
 static int64_t mono_us(const struct outbox_worker *w)
 {
@@ -76,13 +62,11 @@ static int64_t utc_us(const struct outbox_worker *w)
     return w->options.clock->utc_us(w->options.clock);
 }
 
-static void item_free(void *data)
+static void item_free(struct item *item)
 {
-    struct item *item = data;
-
     if (item->payload != NULL)
         item->channel->channel->ops->payload_free(item->payload);
-    g_free(item->token);
+    g_free(item->result.token);
     g_free(item);
 }
 
@@ -90,149 +74,36 @@ static void check_drained(struct outbox_worker *w)
 {
     void (*drained)(void *) = w->drained;
 
-    if (!w->draining || drained == NULL || w->settles > 0 || w->results->len > 0)
+    if (!w->draining || drained == NULL || !outbox_writer_idle(w->writer))
         return;
     for (size_t i = 0; i < w->options.n_channels; i++)
-        if (w->channels[i].out > 0 || w->channels[i].waiting.length > 0 || w->channels[i].claiming)
+        if (w->channels[i].sent.length > 0 || w->channels[i].waiting.length > 0 ||
+            w->channels[i].claiming)
             return;
     w->drained = NULL;
     drained(w->drained_user);
 }
 
-/* ---- results ---- */
-
+/* Hands the result to the writer and frees the item, which is in no queue any more. */
 static void finish(struct item *item, const char *state, int64_t delay_ms, const char *reason)
 {
-    struct outbox_worker *w = item->channel->worker;
+    struct outbox_writer *writer = item->channel->worker->writer;
 
-    item->state = state;
-    item->delay_ms = delay_ms;
-    item->reason = reason;
-    g_clear_pointer(&item->payload, item->channel->channel->ops->payload_free);
-    g_ptr_array_add(w->results, item);
-    settle_soon(w, 0);
+    item->result.state = state;
+    item->result.delay_ms = delay_ms;
+    item->result.reason = reason;
+    outbox_writer_add(writer, &item->result);
+    item->result.token = NULL;
+    item_free(item);
 }
 
-static void count(const struct item *item)
+static void written(void *user)
 {
-    g_autofree char *label = NULL;
+    struct outbox_worker *w = user;
 
-    if (strcmp(item->state, "queued") == 0)
-        return;
-    label = g_strdup_printf("%s/%s", item->channel->channel->name, item->state);
-    metric_add(METRIC_OUTBOX_SENT, label, 1);
-}
-
-struct settle {
-    struct outbox_worker *worker;
-    GPtrArray *items;
-};
-
-static void settled(PGresult *res, const GError *error, void *user)
-{
-    g_autofree struct settle *settle = user;
-    struct outbox_worker *w = settle->worker;
-
-    (void)res;
-    w->settles--;
-    if (error != NULL) {
-        /* Repeatable: the epoch guards it. */
-        log_event(LOG_LEVEL_WARN, "outbox_unsettled", LOG_STR("error", error->message));
-        g_ptr_array_set_free_func(settle->items, NULL);
-        g_ptr_array_extend_and_steal(w->results, settle->items);
-        settle_soon(w, AGAIN_MS);
-        return;
-    }
-    for (guint i = 0; i < settle->items->len; i++)
-        count(settle->items->pdata[i]);
-    g_ptr_array_unref(settle->items);
-    settle_soon(w, 0);
     for (size_t i = 0; i < w->options.n_channels; i++)
         claim(&w->channels[i]);
     check_drained(w);
-}
-
-static void tokens_learned(PGresult *res, const GError *error, void *user)
-{
-    (void)res;
-    (void)user;
-    if (error != NULL) /* the next push of the same token learns it again */
-        log_event(LOG_LEVEL_WARN, "outbox_tokens_unwritten", LOG_STR("error", error->message));
-}
-
-static void learn_tokens(struct outbox_worker *w, const GPtrArray *items)
-{
-    g_autofree int64_t *devices = g_new(int64_t, 2 * items->len);
-    g_autofree const char **tokens = g_new(const char *, 2 * items->len);
-    struct outbox_tokens t = {.dead_device = devices,
-                              .dead_token = tokens,
-                              .proven_device = devices + items->len,
-                              .proven_token = tokens + items->len};
-
-    for (guint i = 0; i < items->len; i++) {
-        const struct item *item = items->pdata[i];
-        if (item->token_dead) {
-            devices[t.n_dead] = item->push.device_id;
-            tokens[t.n_dead++] = item->token;
-        } else if (item->token_proven) {
-            devices[items->len + t.n_proven] = item->push.device_id;
-            tokens[items->len + t.n_proven++] = item->token;
-        }
-    }
-    if (t.n_dead > 0 || t.n_proven > 0)
-        outbox_learn_tokens(w->options.db, &t, tokens_learned, NULL);
-}
-
-static void write_results(struct outbox_worker *w, GPtrArray *items)
-{
-    guint n = items->len;
-    g_autofree int64_t *notification = g_new(int64_t, n);
-    g_autofree int64_t *device = g_new(int64_t, n);
-    g_autofree int64_t *delay_ms = g_new(int64_t, n);
-    g_autofree int32_t *epoch = g_new(int32_t, n);
-    g_autofree int32_t *attempt = g_new(int32_t, n);
-    g_autofree const char **state = g_new(const char *, n);
-    g_autofree const char **reason = g_new(const char *, n);
-    struct outbox_results r = {n, notification, device, epoch, state, delay_ms, attempt, reason};
-    struct settle *settle = g_new(struct settle, 1);
-
-    for (guint i = 0; i < n; i++) {
-        const struct item *item = items->pdata[i];
-        notification[i] = item->notification_id;
-        device[i] = item->push.device_id;
-        epoch[i] = item->epoch;
-        state[i] = item->state;
-        delay_ms[i] = item->delay_ms;
-        attempt[i] = item->attempt;
-        reason[i] = item->reason;
-    }
-    *settle = (struct settle){w, items};
-    w->settles++;
-    outbox_settle(w->options.db, &r, settled, settle);
-}
-
-static gboolean settle_now(gpointer data)
-{
-    struct outbox_worker *w = data;
-    GPtrArray *items;
-
-    w->settle_source = 0;
-    while (w->results->len > 0 && w->settles < SETTLES_OUT) {
-        items = g_ptr_array_new_with_free_func(item_free);
-        for (guint i = 0; i < SETTLE_MAX && w->results->len > 0; i++)
-            g_ptr_array_add(items, g_ptr_array_steal_index_fast(w->results, w->results->len - 1));
-        learn_tokens(w, items);
-        write_results(w, items);
-    }
-    return G_SOURCE_REMOVE;
-}
-
-static void settle_soon(struct outbox_worker *w, guint delay_ms)
-{
-    if (w->settle_source != 0 || w->results->len == 0)
-        return;
-    w->settle_source =
-        delay_ms > 0 ? g_timeout_add(delay_ms, settle_now, w) : g_idle_add(settle_now, w);
 }
 
 /* ---- verdicts ---- */
@@ -242,11 +113,12 @@ static void learn_from(struct item *item, const struct verdict *verdict)
     bool registered_since =
         verdict->dead_since_utc_us != 0 && item->token_at_us > verdict->dead_since_utc_us;
 
-    item->token_dead =
-        verdict->kind == VERDICT_DEAD_TOKEN && item->token != NULL && !registered_since;
-    item->token_proven = verdict->kind == VERDICT_ACCEPTED && item->token != NULL && !item->proven;
+    item->result.token_dead =
+        verdict->kind == VERDICT_DEAD_TOKEN && item->result.token != NULL && !registered_since;
+    item->result.token_proven =
+        verdict->kind == VERDICT_ACCEPTED && item->result.token != NULL && !item->proven;
     if (verdict->kind != VERDICT_NOT_SENT)
-        item->attempt++;
+        item->result.attempt++;
 }
 
 static void answered(struct push *push, const struct verdict *verdict)
@@ -264,9 +136,9 @@ static void answered(struct push *push, const struct verdict *verdict)
                                 .random01 = g_random_double()};
     struct retry_decision decision;
 
-    c->out--;
+    g_queue_unlink(&c->sent, &item->link);
     learn_from(item, verdict);
-    input.attempts = item->attempt;
+    input.attempts = item->result.attempt;
     /* At least once: what may have arrived is sent again, and the app drops the repeat. */
     if (verdict->kind == VERDICT_UNKNOWN)
         input.verdict.kind = VERDICT_TRANSIENT;
@@ -304,8 +176,9 @@ static void send_item(struct worker_channel *c, struct item *item, unsigned slot
     struct push *push = &item->push;
 
     push->slot = slot;
-    push_id_make(push->push_id, item->notification_id, push->device_id, item->attempt);
-    c->out++;
+    push_id_make(push->push_id, item->result.notification_id, push->device_id,
+                 item->result.attempt);
+    g_queue_push_tail_link(&c->sent, &item->link);
     c->channel->ops->send(c->channel, push);
 }
 
@@ -329,13 +202,13 @@ static void pump(struct worker_channel *c)
             continue;
         }
         if (item->lease_until_mono_us <= mono_us(w)) { /* by now it may be another's */
-            g_queue_delete_link(&c->waiting, at);
+            g_queue_unlink(&c->waiting, at);
             item_free(item);
             continue;
         }
         if (fanout_quota_take(w->options.fanout, c->channel, 1) == 0)
             break;
-        g_queue_delete_link(&c->waiting, at);
+        g_queue_unlink(&c->waiting, at);
         send_item(c, item, (unsigned)slot);
         any = true;
     }
@@ -374,18 +247,23 @@ static struct item *item_new(struct worker_channel *c, const PGresult *res, int 
     struct item *item = g_new0(struct item, 1);
 
     item->channel = c;
-    item->notification_id = db_get_i64(res, row, OUTBOX_COL_ID);
-    item->epoch = (int32_t)db_get_i64(res, row, OUTBOX_COL_EPOCH);
-    item->attempt = (int32_t)db_get_i64(res, row, OUTBOX_COL_ATTEMPT);
+    item->link.data = item;
+    item->result = (struct outbox_result){
+        .notification_id = db_get_i64(res, row, OUTBOX_COL_ID),
+        .device_id = db_get_i64(res, row, OUTBOX_COL_DEVICE),
+        .epoch = (int32_t)db_get_i64(res, row, OUTBOX_COL_EPOCH),
+        .attempt = (int32_t)db_get_i64(res, row, OUTBOX_COL_ATTEMPT),
+        .channel = c->channel->name,
+        .token = g_strdup(db_get_text(res, row, OUTBOX_COL_TOKEN)),
+    };
     item->expires_utc_us = db_get_utc_us(res, row, OUTBOX_COL_EXPIRES);
     item->token_at_us = db_get_utc_us(res, row, OUTBOX_COL_TOKEN_AT);
     item->proven = db_get_bool(res, row, OUTBOX_COL_PROVEN);
-    item->token = g_strdup(db_get_text(res, row, OUTBOX_COL_TOKEN));
     item->lease_until_mono_us = asked_mono_us + w->options.lease_ms * USEC_PER_MSEC;
     item->push = (struct push){
-        .token = item->token != NULL ? item->token : "",
+        .token = item->result.token != NULL ? item->result.token : "",
         .is_fid = !db_is_null(res, row, OUTBOX_COL_FID) && db_get_bool(res, row, OUTBOX_COL_FID),
-        .device_id = db_get_i64(res, row, OUTBOX_COL_DEVICE),
+        .device_id = item->result.device_id,
         .lane = lane_of(c, item,
                         !db_is_null(res, row, OUTBOX_COL_SANDBOX) &&
                             db_get_bool(res, row, OUTBOX_COL_SANDBOX)),
@@ -414,7 +292,7 @@ static void take(struct worker_channel *c, const PGresult *res, int row, int64_t
         item->payload = render(c, res, row, &error);
         item->push.payload = item->payload;
         if (item->payload != NULL)
-            g_queue_push_tail(&c->waiting, item);
+            g_queue_push_tail_link(&c->waiting, &item->link);
         else
             finish(item, "REJECTED_PAYLOAD", 0, "too_large");
     }
@@ -450,7 +328,7 @@ static void claimed(PGresult *res, const GError *error, void *user)
 static void claim(struct worker_channel *c)
 {
     struct outbox_worker *w = c->worker;
-    unsigned held = c->waiting.length + c->out;
+    unsigned held = c->waiting.length + c->sent.length;
     struct claim_call *call;
 
     if (c->claiming || w->draining || !c->claim_again || held > HOLD_MAX / 2 ||
@@ -537,11 +415,12 @@ struct outbox_worker *outbox_worker_new(const struct outbox_worker_options *opti
     w->options = *options;
     if (w->options.lease_ms == 0)
         w->options.lease_ms = OUTBOX_LEASE_MS;
-    w->results = g_ptr_array_new_with_free_func(item_free);
+    w->writer = outbox_writer_new(options->db, written, w);
     for (size_t i = 0; i < options->n_channels; i++) {
         w->channels[i].worker = w;
         w->channels[i].channel = options->channels[i];
         g_queue_init(&w->channels[i].waiting);
+        g_queue_init(&w->channels[i].sent);
     }
     fanout_on_spare_room(options->fanout, spare_room, w);
     db_async_listen(options->db, "loa_outbox", notified, w);
@@ -556,11 +435,19 @@ void outbox_worker_drain(struct outbox_worker *w, void (*done)(void *user), void
     w->drained = done;
     w->drained_user = user;
     for (size_t i = 0; i < w->options.n_channels; i++) {
-        struct item *item;
-        while ((item = g_queue_pop_head(&w->channels[i].waiting)) != NULL)
-            finish(item, "queued", 0, "");
+        GList *link;
+        while ((link = g_queue_pop_head_link(&w->channels[i].waiting)) != NULL)
+            finish(link->data, "queued", 0, "");
     }
     check_drained(w);
+}
+
+static void queue_free_items(GQueue *queue)
+{
+    GList *link;
+
+    while ((link = g_queue_pop_head_link(queue)) != NULL)
+        item_free(link->data);
 }
 
 void outbox_worker_free(struct outbox_worker *w)
@@ -569,10 +456,10 @@ void outbox_worker_free(struct outbox_worker *w)
         return;
     fanout_on_spare_room(w->options.fanout, NULL, NULL);
     g_source_remove(w->poll_timer);
-    if (w->settle_source != 0)
-        g_source_remove(w->settle_source);
-    for (size_t i = 0; i < w->options.n_channels; i++)
-        g_queue_clear_full(&w->channels[i].waiting, item_free);
-    g_ptr_array_unref(w->results);
+    for (size_t i = 0; i < w->options.n_channels; i++) {
+        queue_free_items(&w->channels[i].waiting);
+        queue_free_items(&w->channels[i].sent); /* the channels are about to be freed, too */
+    }
+    outbox_writer_free(w->writer);
     g_free(w);
 }

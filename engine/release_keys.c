@@ -59,7 +59,8 @@ bool release_public_from_pem(const char *pem, uint8_t out[ED25519_KEY_LEN], GErr
     g_autofree guchar *der = NULL;
     gsize len = 0;
 
-    if (g_str_has_prefix(copy, PEM_BEGIN) && g_str_has_suffix(copy, PEM_END)) {
+    if (strlen(copy) >= strlen(PEM_BEGIN PEM_END) && g_str_has_prefix(copy, PEM_BEGIN) &&
+        g_str_has_suffix(copy, PEM_END)) {
         g_autofree char *base64 =
             g_strndup(copy + strlen(PEM_BEGIN), strlen(copy) - strlen(PEM_BEGIN) - strlen(PEM_END));
         der = g_base64_decode(base64, &len);
