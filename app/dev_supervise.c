@@ -144,7 +144,9 @@ static void on_death(GPid pid, int status, gpointer data)
     g_autofree char *how = describe(status);
     unsigned pause_s;
 
-    (void)pid;
+    /* What it has started itself and left behind. The group's number stays taken as long as it has
+     * members. */
+    kill(-pid, SIGKILL);
     child->watch = 0;
     child->pid = 0;
     if (supervisor->stopping)

@@ -1,5 +1,5 @@
-/* Signatures, MACs and JWTs. OpenSSL, libsodium and libcjose are included only in crypto.c and
- * jwt.c. Keys are files; secrets are wiped. */
+/* Signatures, MACs and JWTs. libsodium is included only in crypto.c, libcjose only in jwt.c,
+ * OpenSSL only in those and in tls.c. Keys are files; secrets are wiped. */
 #ifndef LOA_BASE_CRYPTO_H
 #define LOA_BASE_CRYPTO_H
 
@@ -11,9 +11,9 @@
 
 #include "base/auto.h"
 
-#define ED25519_KEY_LEN 32
+#define ED25519_KEY_LEN       32
 #define ED25519_SIGNATURE_LEN 64
-#define SHA256_LEN 32
+#define SHA256_LEN            32
 
 /* Once per process, before anything below. Aborts when libsodium cannot start. */
 void crypto_init(void);
@@ -42,16 +42,21 @@ void signing_key_sign(const struct signing_key *key, const void *data, size_t le
 bool ed25519_verify(const uint8_t public_key[ED25519_KEY_LEN], const void *data, size_t len,
                     const uint8_t signature[ED25519_SIGNATURE_LEN]);
 
-/* Reads a small secret file (at most max bytes, trailing newline cut). DENIED when others may
- * read it. The buffer is owned; wipe with explicit_bzero before g_free. */
+/* Reads a small secret file of at most max bytes (else LIMIT). A trailing newline is cut from text;
+ * other bytes stay as they are. NOT_FOUND when it is missing, DENIED when others may read it; a
+ * file of root's may also be readable by its group. The buffer is owned and ends with NUL; wipe
+ * with explicit_bzero before g_free. */
 bool secret_file_read(const char *path, size_t max, char **out, size_t *out_len, GError **error);
 
-/* Compact JWS (RFC 7515) over claims_json; alg is "RS256" or "ES256", key a PKCS#8 PEM. kid may be
- * NULL; typ adds "typ":"JWT". Owned string. */
+/* Compact JWS (RFC 7515) over claims_json, with "typ":"JWT"; alg is "RS256" or "ES256", pem a
+ * PKCS#8 key without passphrase (RSA of at least 2048 bits, P-256), kid may be NULL. INVALID when
+ * the key does not fit. Owned string. */
 char *jwt_sign(const char *alg, const char *kid, const char *pem, const char *claims_json,
                GError **error);
-/* Verifies a compact JWS with a public key PEM and exactly this alg; returns the claims JSON,
- * owned. DENIED when the signature, alg or form is wrong. */
+/* Verifies a compact JWS with a public key PEM and exactly this alg; returns the claims JSON
+ * (valid UTF-8, not yet parsed), owned. DENIED when the signature, alg or form is wrong or the
+ * token is longer than 16 KiB, INVALID when the key does not fit. out_kid: owned, NULL when the
+ * token has none; may be NULL. The claims' times are the caller's to check. */
 char *jwt_verify(const char *alg, const char *public_pem, const char *token, char **out_kid,
                  GError **error);
 

@@ -1,5 +1,6 @@
 /* Small HTTPS calls (OAuth tokens, dry runs) through libcurl multi on the thread's default
- * GMainContext. TLS is always verified, redirects are never followed. Push traffic is h2/'s. */
+ * GMainContext. TLS is always verified, redirects are never followed, proxies of the environment
+ * are not used. Push traffic is h2/'s. */
 #ifndef LOA_BASE_HTTP_CLIENT_H
 #define LOA_BASE_HTTP_CLIENT_H
 
@@ -16,7 +17,8 @@ struct http_client_response {
     long status;      /* 0 when no answer came */
     const char *body; /* borrowed until the callback returns; NUL-terminated, at most 64 KiB */
     size_t body_len;
-    const GError *error; /* set when no complete answer came (RETRY, UNCERTAIN, DENIED for TLS) */
+    const GError *error; /* no complete answer: RETRY (not sent), UNCERTAIN (sent, or the answer was
+                            cut or above 64 KiB), DENIED (TLS), INVALID (the request; https only) */
 };
 typedef void (*http_client_cb)(const struct http_client_response *response, void *user);
 

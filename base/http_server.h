@@ -3,7 +3,9 @@
  *   missing or repeated Host → 400 and close (request smuggling; RFC 9112 §6.3, §3.2);
  * - header count and size, URL length, body size per route, connections in all and per address,
  *   idle and slow bodies: each has a limit and answers 400, 413, 414, 431, 408 or 429.
- * Errors are RFC 9457 problem documents (application/problem+json). */
+ * Errors are RFC 9457 problem documents (application/problem+json); only what libmicrohttpd itself
+ * cannot parse (a Content-Length that is no number, a malformed chunk, a head above 26 KiB) gets
+ * its plain 400, 413, 414 or 431. A connection above the limits is closed without an answer. */
 #ifndef LOA_BASE_HTTP_SERVER_H
 #define LOA_BASE_HTTP_SERVER_H
 
@@ -30,7 +32,9 @@ const char *http_request_address(const struct http_request *request);
 /* The calling server thread, 0 … threads-1: index for per-thread resources (a struct db each). */
 unsigned http_request_thread(const struct http_request *request);
 
-/* Answering: call exactly one of these once per request. Data is copied. */
+/* Answering: before it returns, a handler calls exactly one of http_reply, http_reply_problem and
+ * http_reply_error, once. Data is copied. Every answer gets "X-Content-Type-Options: nosniff", and
+ * "Cache-Control: no-store" unless the handler has set another. */
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 const void *body, size_t len);
 /* Adds a header to the coming reply. Values with CR or LF are refused (asserted). */
@@ -72,8 +76,13 @@ struct http_server_options {
 };
 
 struct http_server;
-struct http_server *http_server_start(const struct http_server_options *options, GError **error);
-/* Stops accepting, lets running handlers end, closes. */
+/* INVALID for a bad address, CONFLICT when it is in use. Routes and user must outlive the server;
+ * the first route that fits is taken. With threads = 0 it is served by the default GMainContext.
+ * Owned. */
+struct http_server *http_server_start(const struct http_server_options *options,
+                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* New requests get 503; waits up to 5 s for those being answered, then closes everything. Not from
+ * a handler. */
 void http_server_stop(struct http_server *server);
 LOA_AUTO_DEFINE(http_server, http_server_stop)
 /* The port really bound. */

@@ -127,9 +127,6 @@ void http_watch_begin(struct http_watched *watched)
 {
     struct http_watch *watch = watched->watch;
     pthread_mutex_lock(&watch->mutex);
-    assert(!watched->counted);
-    watched->counted = true;
-    watch->active++;
     if (watched->state != WATCHED_CUT)
         set_due(watched, WATCHED_RECEIVING, watch->request_s);
     pthread_mutex_unlock(&watch->mutex);
@@ -140,8 +137,12 @@ bool http_watch_received(struct http_watched *watched)
     struct http_watch *watch = watched->watch;
     pthread_mutex_lock(&watch->mutex);
     bool in_time = watched->state != WATCHED_CUT;
-    if (in_time)
+    if (in_time) {
+        assert(!watched->counted);
+        watched->counted = true;
+        watch->active++;
         set_due(watched, WATCHED_ANSWERING, 0);
+    }
     pthread_mutex_unlock(&watch->mutex);
     return in_time;
 }
@@ -150,10 +151,9 @@ void http_watch_end(struct http_watched *watched)
 {
     struct http_watch *watch = watched->watch;
     pthread_mutex_lock(&watch->mutex);
-    assert(watched->counted);
-    watched->counted = false;
-    if (--watch->active == 0)
+    if (watched->counted && --watch->active == 0)
         pthread_cond_broadcast(&watch->idle);
+    watched->counted = false;
     if (watched->state != WATCHED_CUT)
         set_due(watched, WATCHED_IDLE, watch->idle_s + watch->request_s);
     pthread_mutex_unlock(&watch->mutex);

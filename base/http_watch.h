@@ -1,6 +1,6 @@
 /* Deadlines of the server's connections. libmicrohttpd forgives a client that sends one byte now
  * and then for ever; the watch does not: it answers 408 on the socket and shuts it down, and the
- * library finds the connection closed. Also counts requests under way. Thread safe. */
+ * library finds the connection closed. Also counts requests being answered. Thread safe. */
 #ifndef LOA_BASE_HTTP_WATCH_H
 #define LOA_BASE_HTTP_WATCH_H
 
@@ -43,7 +43,7 @@ int64_t http_watch_due(struct http_watch *watch);
 /* Scans from a thread of its own until http_watch_free. */
 bool http_watch_thread_start(struct http_watch *watch, GError **error);
 
-/* Requests begun and not ended. */
+/* Requests that are complete and have not yet got their whole answer. */
 unsigned http_watch_active(struct http_watch *watch);
 /* Blocks until there is none, at most until that monotonic time. */
 void http_watch_wait_idle(struct http_watch *watch, int64_t until_us);

@@ -33,7 +33,7 @@
     X(broadcast, signing_key_file, FILE, "", 0, 4096, "", true,                                    \
       "Ed25519 private key that releases broadcasts; only the releasing process may read it")      \
     X(broadcast, public_key_files, LIST, "", 0, 8192, "", false,                                   \
-      "Ed25519 public keys (PEM) that sign releases: the current one and the next")                \
+      "Ed25519 public keys (PEM, absolute paths) that sign releases: the current and the next")                \
     X(broadcast, key_id, STRING, "k1", 1, 16, "", false, "Name of the signing key in every alert") \
     X(broadcast, receipt_window_s, INT, "600", 1, 86400, "seconds", false,                         \
       "Devices spread their receipts over this time")                                              \

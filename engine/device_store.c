@@ -249,7 +249,7 @@ struct device_row *device_get(struct db *db, int64_t id, bool for_update, GError
         return row_take(res);
     PQclear(res);
     g_set_error(error, LOA_ERROR, LOA_ERROR_NOT_FOUND,
-                "there is no device %" G_GINT64_FORMAT "; register it", id);
+                "there is no device %" G_GINT64_FORMAT "; it has to be registered first", id);
     return NULL;
 }
 

@@ -1,6 +1,5 @@
 /* Building a rig up: keys, simulators, brokers, configuration, devices, roles. */
 #include <arpa/inet.h>
-#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,7 +92,7 @@ static void import_devices(struct rig *rig)
     }
     for (int i = 0; i < o->apns; i++) {
         g_autofree char *token = rig_token(rig, "apns", ++id);
-        fprintf(file, "apns,token,%s,production,,ios 18,vi,01273,\n", token);
+        fprintf(file, "apns,,%s,production,,ios 18,vi,01273,\n", token);
     }
     for (int i = 0; i < o->mqtt; i++)
         fprintf(file, "mqtt,,,,true,android 9,vi,01273,rig-install-%010" G_GINT64_FORMAT "\n",
@@ -137,12 +136,14 @@ static GArray *read_secrets(struct rig *rig, GStrv *out_lines)
     return devices;
 }
 
+/* Started as root the broker becomes another user, who must own what it reads and writes. */
 static void give_away(const char *path)
 {
-    const struct passwd *user = plain_user() != NULL ? getpwnam(plain_user()) : NULL;
+    g_autofree char *owner = g_strdup_printf("%s:", plain_user());
+    char *argv[] = {"chown", "-R", owner, (char *)path, NULL};
 
-    if (user != NULL)
-        assert_int_equal(chown(path, user->pw_uid, user->pw_gid), 0);
+    if (plain_user() != NULL)
+        assert_int_equal(rig_run(argv, NULL), 0);
 }
 
 static void start_broker(struct rig *rig, int n)
@@ -161,8 +162,6 @@ static void start_broker(struct rig *rig, int n)
     copy = g_strdup_printf("cp %s/pki/broker.pem %s/pki/broker.key %s/", rig->dir, rig->dir, dir);
     char *argv[] = {"sh", "-c", copy, NULL};
     assert_int_equal(rig_run(argv, NULL), 0);
-    give_away(dir);
-    give_away(key);
     struct mosquitto_options options = {.directory = dir,
                                         .ca_file = ca,
                                         .cert_file = cert,
@@ -173,6 +172,7 @@ static void start_broker(struct rig *rig, int n)
                                         .devices_max = 10000,
                                         .run_as = plain_user()};
     must(mosquitto_files_write(&options, (const void *)devices->data, devices->len, &error), error);
+    give_away(dir);
     rig_process_set(&rig->broker[n], name, argv_of("/usr/sbin/mosquitto", "-c", conf, NULL));
     rig_start(rig, &rig->broker[n]);
 }
@@ -224,7 +224,9 @@ static void write_conf(struct rig *rig, const json_t *ports)
     g_string_append_printf(s, "[api]\nlisten=127.0.0.1:%d\n", rig->api_port);
     g_string_append(s, "[device]\nsecret_key_file=keys/device.key\n"
                        "[broadcast]\nsigning_key_file=keys/release.key\n"
-                       "public_key_files=keys/release.pub,keys/next.pub\nreceipt_window_s=2\n");
+                       "receipt_window_s=2\n");
+    g_string_append_printf(s, "public_key_files=%s/keys/release.pub,%s/keys/next.pub\n", rig->dir,
+                           rig->dir);
     g_string_append(s, "[deliver]\nlease_ms=2000\npoll_ms=200\n");
     g_string_append_printf(s,
                            "[fcm]\nservice_account_file=pki/fcm-service-account.json\n"
@@ -288,7 +290,7 @@ static void start_fleet(struct rig *rig)
     g_autofree char *program = rig_binary("loa-sim"), *pki = in_dir(rig, "pki");
     g_autofree char *all = in_dir(rig, "secrets.csv"), *few = in_dir(rig, "fleet.csv");
     g_autofree char *key = in_dir(rig, "keys/release.pub");
-    g_autofree char *cut = g_strdup_printf("head -n %d %s > %s", rig->options.fleet + 1, all, few);
+    g_autofree char *cut = g_strdup_printf("head -n %d %s > %s", rig->options.fleet, all, few);
     g_autoptr(GString) brokers = g_string_new(NULL);
     char *argv[] = {"sh", "-c", cut, NULL};
     int64_t end = g_get_monotonic_time() + READY_S * G_USEC_PER_SEC;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "base/crypto.h"
-#include "tests/sim/apns_payload.h"
 #include "tests/sim/service.h"
 
 #define DEVICE_PATH         "/3/device/"
@@ -70,7 +69,7 @@ static void set_apns_id(struct answer *answer, struct text id)
 /* ---- provider token ---- */
 
 /* Remembers which token the connection uses. A second change within 20 minutes is one too many. */
-static bool note_update(struct peer *peer, const struct credential *credential, int64_t mono_us)
+static bool note_update(struct peer *peer, struct credential *credential, int64_t mono_us)
 {
     if (peer->credential == credential)
         return true;
@@ -95,7 +94,7 @@ static bool check_provider_token(struct service *service, struct peer *peer,
     token = (struct text){header.at + 7, header.len - 7};
     if (peer->credential != NULL &&
         text_equal(token, (struct text){peer->credential->bytes, peer->credential->len}))
-        credential = (struct credential *)peer->credential;
+        credential = peer->credential;
     else
         credential = credentials_find_apns(service->credentials, token, now_s);
     if (credential == NULL)
@@ -224,7 +223,7 @@ static bool check_payload(const struct request *request, struct apns_payload *pa
 void apns_judge(struct service *service, struct peer *peer, const struct request *request,
                 int64_t now_s, struct judgement *out, struct answer *answer)
 {
-    static struct apns_payload payload; /* borrowed by out until the next request */
+    struct apns_payload *payload = &service->apns_payload;
     struct text device;
 
     set_apns_id(answer, request->header[HEADER_APNS_ID]);
@@ -232,10 +231,10 @@ void apns_judge(struct service *service, struct peer *peer, const struct request
         return;
     out->token = device;
     if (!check_provider_token(service, peer, request, now_s, out, answer) ||
-        !check_headers(request, out, answer) || !check_payload(request, &payload, out, answer))
+        !check_headers(request, out, answer) || !check_payload(request, payload, out, answer))
         return;
-    out->alert = payload.alert;
-    out->version = payload.version;
+    out->alert = payload->alert;
+    out->version = payload->version;
     out->sound = true;
     (void)check_device(peer, device, now_s, out, answer);
 }

@@ -72,11 +72,11 @@ static inline void answer_init(struct answer *answer)
 
 /* What the judges remember about a connection. */
 struct peer {
-    const struct credential *credential; /* last one that was right */
-    int64_t updated_us;                  /* monotonic time of its last change; 0 = never changed */
-    bool sandbox;                        /* connected to the sandbox port */
-    bool proven;                         /* APNs: a valid token was answered */
-    bool wedged;                         /* APNs: has shown an expired token */
+    struct credential *credential; /* last one that was right; borrowed from its table */
+    int64_t updated_us;            /* monotonic time of its last change; 0 = never changed */
+    bool sandbox;                  /* connected to the sandbox port */
+    bool proven;                   /* APNs: a valid token was answered */
+    bool wedged;                   /* APNs: has shown an expired token */
 };
 
 #endif

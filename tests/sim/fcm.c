@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tests/sim/fcm_message.h"
 #include "tests/sim/service.h"
 
 #define SEND_PATH "/v1/projects/" SIM_PROJECT "/messages:send"
@@ -114,7 +113,7 @@ static struct credential *find_bearer(struct service *service, struct peer *peer
     token = (struct text){header.at + 7, header.len - 7};
     if (peer->credential != NULL &&
         text_equal(token, (struct text){peer->credential->bytes, peer->credential->len}))
-        credential = (struct credential *)peer->credential;
+        credential = peer->credential;
     else
         credential = credentials_find_bearer(service->credentials, token);
     if (credential == NULL || credential->not_after_s <= now_s)
@@ -180,7 +179,7 @@ static void accept(struct service *service, const struct fcm_message *message,
 void fcm_judge(struct service *service, struct peer *peer, const struct request *request,
                int64_t now_s, struct judgement *out, struct answer *answer)
 {
-    static struct fcm_message message; /* borrowed by out until the next request */
+    struct fcm_message *message = &service->fcm_message;
 
     if (!path_is_right(request, out, answer))
         return;
@@ -199,15 +198,15 @@ void fcm_judge(struct service *service, struct peer *peer, const struct request 
                                      : "Invalid JSON payload received. Unknown content type.");
         return;
     }
-    if (!fcm_message_read(request->body.at, request->body.len, &message)) {
-        refuse(out, answer, "INVALID_ARGUMENT", message.field, message.problem);
+    if (!fcm_message_read(request->body.at, request->body.len, message)) {
+        refuse(out, answer, "INVALID_ARGUMENT", message->field, message->problem);
     } else {
         out->sound = true;
-        out->validate_only = message.validate_only;
-        if (registration_is_live(&message, out, answer))
-            accept(service, &message, answer);
+        out->validate_only = message->validate_only;
+        if (registration_is_live(message, out, answer))
+            accept(service, message, answer);
     }
-    out->token = message.address;
-    out->alert = message.alert;
-    out->version = message.version;
+    out->token = message->address;
+    out->alert = message->alert;
+    out->version = message->version;
 }

@@ -12,9 +12,10 @@
 #include "base/json.h"
 #include "tests/sim/text.h"
 
-#define LEDGER_TOKENS_MAX 10000000 /* distinct tokens; requests for more are counted as untracked  \
-                                    */
-#define LEDGER_ALERTS_MAX 1000000  /* distinct (alert, version); more share one entry */
+#define LEDGER_TOKENS_MAX                                                                          \
+    10000000                      /* distinct tokens; requests for more are counted as untracked   \
+                                   */
+#define LEDGER_ALERTS_MAX 1000000 /* distinct (alert, version); more share one entry */
 
 /* One request as it is entered. */
 struct ledger_entry {

@@ -135,6 +135,12 @@ json_t *rig_ctl(const struct rig *rig, const char *format, ...)
     return json;
 }
 
+void rig_fresh(const struct rig *rig)
+{
+    json_decref(rig_ctl(rig, "{\"cmd\":\"clear\"}"));
+    json_decref(rig_ctl(rig, "{\"cmd\":\"reset\"}"));
+}
+
 void rig_fault(const struct rig *rig, const char *json)
 {
     g_autoptr(json_t) answer = rig_ctl(rig, "{\"cmd\":\"fault\",%s}", json);

@@ -31,6 +31,8 @@ char *rig_path(const struct rig *rig, const char *name);
 json_t *rig_ctl(const struct rig *rig, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* Adds a fault and fails the test when it is refused. */
 void rig_fault(const struct rig *rig, const char *json);
+/* No faults, no counts: for the set-up of each test. */
+void rig_fresh(const struct rig *rig);
 /* A number in the stats, by path: "fcm", "rejected", "UNREGISTERED". 0 when it is absent. */
 int64_t rig_stat(const struct rig *rig, const char *channel, const char *name, const char *reason);
 /* A valid bearer or provider token with its scheme. Owned. */

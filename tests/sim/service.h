@@ -9,9 +9,11 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "tests/sim/apns_payload.h"
 #include "tests/sim/credentials.h"
 #include "tests/sim/exchange.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/fcm_message.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/sim.h"
 
@@ -34,9 +36,11 @@ struct service {
     struct faults *faults;
     struct ledger *ledgers[SIM_CHANNELS]; /* none for OAuth */
     struct channel_stats stats[SIM_CHANNELS];
-    uint64_t seq;        /* last sequence number given to an FCM or APNs request */
-    uint64_t message_id; /* last message name given */
-    char *token_uri;     /* what an assertion's aud must be; "" without an OAuth port */
+    uint64_t seq;                     /* last sequence number given to an FCM or APNs request */
+    uint64_t message_id;              /* last message name given */
+    struct fcm_message fcm_message;   /* of the request in hand: judgements borrow from it */
+    struct apns_payload apns_payload; /* likewise */
+    char *token_uri; /* what an assertion's aud must be; "" without an OAuth port */
 };
 
 /* Reads the keys of DIR. Owned. */

@@ -41,10 +41,8 @@ static int teardown(void **state)
 
 static int each(void **state)
 {
-    g_autoptr(json_t) cleared = rig_ctl(&rig, "{\"cmd\":\"clear\"}");
-    g_autoptr(json_t) reset = rig_ctl(&rig, "{\"cmd\":\"reset\"}");
-
     (void)state;
+    rig_fresh(&rig);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 /* lib: loa_api loa_teststage */
 /* The HTTP API over real sockets: every route, every kind of refusal. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -564,6 +565,62 @@ static void test_unknown_routes(void **state)
     expect_status(&method, 405);
 }
 
+#define CLIENTS 6
+#define ROUNDS  15
+
+struct client {
+    struct world *world;
+    unsigned number;
+    const char *receipt;
+    unsigned failures;
+};
+
+/* One client's rounds; cmocka's assertions belong to the test's own thread. */
+static void *client_main(void *user)
+{
+    struct client *client = user;
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        g_autofree char *key = g_strdup_printf("crowd-key-%08u-%08u", client->number, round);
+        ANSWER added = send_registration(client->world, key, "{\"platform\":\"mqtt\"}");
+        if (added.status != 201) {
+            client->failures++;
+            continue;
+        }
+        DEVICE device = device_from(&added);
+        ANSWER refreshed = as_device(client->world, &device, "PUT", NULL, "{\"language\":\"en\"}");
+        ANSWER told =
+            as_device(client->world, &device, "POST", "/api/v1/receipts", client->receipt);
+        ANSWER list = ask(client->world, "GET", "/alerts", NULL, NULL);
+        client->failures += refreshed.status != 200 || told.status != 200 || list.status != 200;
+    }
+    return NULL;
+}
+
+/* All threads of the server at once: for ThreadSanitizer, and every receipt is counted. */
+static void test_many_at_once(void **state)
+{
+    struct world *world = *state;
+    pthread_t threads[CLIENTS];
+    struct client clients[CLIENTS];
+    g_autofree char *alert_id = NULL;
+    g_autofree char *receipt = NULL;
+
+    stage_release(world->stage, true);
+    alert_id = newest_alert_id(world->stage);
+    receipt = g_strdup_printf("{\"alert\":\"%s\",\"v\":1,\"event\":\"opened\"}", alert_id);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){world, i, receipt, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, client_main, &clients[i]), 0);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(clients[i].failures, 0);
+    }
+    assert_int_equal(stage_i64(world->stage, "SELECT count(opened_at) FROM receipt"),
+                     CLIENTS * ROUNDS);
+}
+
 static void test_rate_per_device(void **state)
 {
     struct world *world = *state;
@@ -700,6 +757,7 @@ int main(void)
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test_setup_teardown(test_live_alert_in_the_answers, setup, world_free),
+        cmocka_unit_test_setup_teardown(test_many_at_once, setup, world_free),
         cmocka_unit_test_setup_teardown(test_rate_per_device, setup_rates, world_free),
         cmocka_unit_test_setup_teardown(test_rate_per_address, setup_rates, world_free),
     };
