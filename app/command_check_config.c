@@ -6,6 +6,8 @@
 
 #include "app/command.h"
 #include "app/meter.h"
+#include "base/error.h"
+#include "base/http_listen.h"
 #include "engine/device_secret.h"
 #include "engine/release.h"
 
@@ -41,6 +43,31 @@ static void check_files(struct check *check)
     CHECK_##type(section, key)
     SETTINGS_TABLE(CHECK_ROW)
 #undef CHECK_ROW
+}
+
+/* An address that is in use or privileged may be right: the role has it, or will. */
+static void check_listen(struct check *check, const char *setting, const char *address)
+{
+    g_autoptr(GError) error = NULL;
+    unsigned port;
+    int fd = address[0] != '\0' ? http_listen(address, &port, &error) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    if (g_error_matches(error, LOA_ERROR, LOA_ERROR_INVALID)) {
+        g_autofree char *message = g_strdup_printf("%s: %s", setting, error->message);
+        fault(check, message);
+    }
+}
+
+static void check_addresses(struct check *check)
+{
+    const struct settings *settings = check->settings;
+
+    check_listen(check, "[api] listen", settings->api_listen);
+    check_listen(check, "[deliver] metrics_listen", settings->deliver_metrics_listen);
+    check_listen(check, "[mqtt] metrics_listen", settings->mqtt_metrics_listen);
+    check_listen(check, "[tick] metrics_listen", settings->tick_metrics_listen);
 }
 
 /* Keys of the right form, credentials that parse. What needs the network is `loa doctor`'s. */
@@ -81,6 +108,7 @@ static int check_config(struct command *command)
         return EX_CONFIG;
     }
     check_files(&check);
+    check_addresses(&check);
     if (check.faults == 0)
         check_contents(&check);
     if (check.faults > 0) {

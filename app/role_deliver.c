@@ -81,15 +81,16 @@ static void start(struct deliver *deliver)
     deliver->role.data = deliver;
 }
 
-/* The database connections go first: their pending callbacks still find the fan-out. */
+/* The channels go first: they answer what is out, and still find its owner. Then the database
+ * connections: their pending callbacks still find the fan-out. */
 static void stop(struct deliver *deliver)
 {
     g_clear_handle_id(&deliver->limit, g_source_remove);
+    channels_clear(&deliver->channels);
     g_clear_pointer(&deliver->db, db_async_free);
     role_clear(&deliver->role);
     outbox_worker_free(deliver->outbox);
     fanout_free(deliver->fanout);
-    channels_clear(&deliver->channels);
     release_keys_free(deliver->keys);
 }
 

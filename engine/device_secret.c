@@ -9,7 +9,8 @@
 #include "base/crypto.h"
 #include "base/error.h"
 
-#define KEY_MIN 31 /* of 32 random bytes; secret_file_read takes a final newline for a line's end */
+/* Of 32 random bytes: secret_file_read takes a final newline byte for a line's end. */
+#define KEY_MIN 31
 #define KEY_MAX 256
 
 struct device_secret_key {

@@ -66,8 +66,9 @@ void fanout_again(struct fanout *fanout, const char *what, const GError *error,
 {
     struct later *later = g_new0(struct later, 1);
 
-    log_event(LOG_LEVEL_WARN, "statement_failed", LOG_STR("what", what),
-              LOG_STR("error", error->message));
+    if (error != NULL)
+        log_event(LOG_LEVEL_WARN, "statement_failed", LOG_STR("what", what),
+                  LOG_STR("error", error->message));
     *later = (struct later){.fanout = fanout, .again = again, .user = user};
     later->source = g_timeout_add(AGAIN_MS, later_run, later);
     g_ptr_array_add(fanout->laters, later);
@@ -270,8 +271,10 @@ static gboolean poll_tick(gpointer data)
 {
     struct fanout *f = data;
 
-    if (f->any_live && !f->polling)
+    if (f->any_live && !f->polling) {
         fanout_finish_broadcast(f->options.db_plan, 0, finished_swept, NULL);
+        fanout_claim_over(f);
+    }
     fanout_poll_soon(f);
     return G_SOURCE_CONTINUE;
 }
@@ -384,7 +387,7 @@ struct fanout *fanout_new(const struct fanout_options *options)
 
 void fanout_check_drained(struct fanout *f)
 {
-    if (!f->draining || f->drained == NULL || f->plans->len > 0)
+    if (!f->draining || f->drained == NULL || f->plans->len > 0 || f->claiming_over)
         return;
     for (size_t i = 0; i < f->n_channels; i++)
         for (int l = 0; l < LANE_COUNT; l++)
@@ -421,8 +424,8 @@ void fanout_free(struct fanout *f)
         }
     }
     fan_plans_free(f);
-    g_ptr_array_free(f->laters, TRUE);
     g_hash_table_destroy(f->broadcasts);
+    g_ptr_array_free(f->laters, TRUE);
     g_free(f);
 }
 

@@ -40,7 +40,9 @@ struct fanout *fanout_new(const struct fanout_options *options);
 /* No new claims; unsent members go back as retries; open requests are waited for. done() runs once
  * when nothing is held. */
 void fanout_drain(struct fanout *fanout, void (*done)(void *user), void *user);
-/* Frees at once; what is out stays marked and is taken over by another process. */
+/* Frees at once; what is out stays marked and is taken over by another process. Free the channels
+ * before (their last answers still find the fan-out and its database), then the database
+ * connections, then this. */
 void fanout_free(struct fanout *fanout);
 LOA_AUTO_DEFINE(fanout, fanout_free)
 

@@ -25,12 +25,26 @@ static void wake(struct fan_broadcast *b)
     fan_plans_step(f);
 }
 
-static void refuse_written(PGresult *res, const GError *error, void *user)
+static void write_refusal(void *user);
+
+/* Until it is written, other processes and the next start of this one look at the broadcast again.
+ */
+static void refusal_written(PGresult *res, const GError *error, void *user)
 {
+    struct fan_broadcast *b = user;
+
     (void)res;
-    (void)user;
     if (error != NULL)
-        log_event(LOG_LEVEL_ERROR, "refusal_unwritten", LOG_STR("error", error->message));
+        fanout_again(b->fanout, "broadcast_refuse", error, write_refusal, b);
+    else
+        b->chunks--;
+}
+
+static void write_refusal(void *user)
+{
+    struct fan_broadcast *b = user;
+
+    fanout_refuse(b->fanout->options.db_plan, b->id, b->refusal, refusal_written, b);
 }
 
 static void refuse(struct fan_broadcast *b, const char *why)
@@ -39,7 +53,9 @@ static void refuse(struct fan_broadcast *b, const char *why)
     log_event(LOG_LEVEL_ALERT, "broadcast_refused", LOG_INT("broadcast", b->id),
               LOG_STR("reason", why));
     metric_add(METRIC_SIGNATURES_REFUSED, NULL, 1);
-    fanout_refuse(b->fanout->options.db_plan, b->id, why, refuse_written, NULL);
+    b->refusal = g_strdup(why);
+    b->chunks++;
+    write_refusal(b);
 }
 
 static void load(void *user);
@@ -81,7 +97,7 @@ static void payload_clear(gpointer data)
     struct fan_payload *p = data;
 
     if (p->payload != NULL)
-        p->channel->ops->payload_free(p->payload);
+        p->ops->payload_free(p->payload);
     g_free(p->language);
 }
 
@@ -108,13 +124,14 @@ void fan_broadcast_free(struct fan_broadcast *b)
     g_array_free(b->payloads, TRUE);
     if (b->broadcast != NULL)
         broadcast_free(b->broadcast);
+    g_free(b->refusal);
     g_free(b);
 }
 
 int fan_broadcast_payload(struct fan_broadcast *b, struct channel *channel, const char *language,
                           bool silent)
 {
-    struct fan_payload fresh = {.channel = channel, .silent = silent};
+    struct fan_payload fresh = {.channel = channel, .ops = channel->ops, .silent = silent};
     struct message message;
     g_autoptr(GError) error = NULL;
 

@@ -157,12 +157,17 @@ static void fill_first(struct flight *flight)
 static void ask_devices(void *user);
 static void ask_mark(void *user);
 
-static void try_ready(struct flight *flight)
+/* One of its loading statements is answered; the last answer decides. */
+static void loading_answered(struct flight *flight)
 {
-    if (flight->loaded && flight->marked) {
-        fill_first(flight);
-        flight_ready(flight);
+    if (--flight->asked > 0)
+        return;
+    if (flight->refused || flight->chunk->phase == CHUNK_LOST) {
+        flight_end(flight);
+        return;
     }
+    fill_first(flight);
+    flight_ready(flight);
 }
 
 static void devices_read(PGresult *res, const GError *error, void *user)
@@ -175,11 +180,7 @@ static void devices_read(PGresult *res, const GError *error, void *user)
         return;
     }
     flight->devices = db_async_keep_result(fanout_of(flight)->options.db);
-    flight->loaded = true;
-    if (flight->chunk->phase == CHUNK_LOST || flight->size == 0)
-        flight_end(flight);
-    else
-        try_ready(flight);
+    loading_answered(flight);
 }
 
 static void ask_devices(void *user)
@@ -191,44 +192,40 @@ static void ask_devices(void *user)
                    f->options.settings->device_stale_days, devices_read, flight);
 }
 
-/* The mark was refused: nothing was sent; the members are where they were. */
-static void unmarked(struct flight *flight, const PGresult *res)
+/* What the answer to a mark says about the chunk. */
+static void follow_mark(struct chunk *chunk, const PGresult *res)
 {
-    struct chunk *chunk = flight->chunk;
     bool held = PQntuples(res) == 1 && db_get_bool(res, 0, 1);
-    uint8_t closing = held ? (uint8_t)db_get_i64(res, 0, 2) : 0;
-    bool stopped = held && db_get_bool(res, 0, 3);
 
-    if (flight->first < chunk->next_position)
-        chunk->next_position = flight->first;
-    fan_flight_free(flight);
     if (!held)
         fan_chunk_lose(chunk);
-    else if (closing != 0 && chunk->closing == 0)
-        chunk->closing = closing;
-    else if (stopped)
-        chunk->aborting = true;
-    fan_chunk_step(chunk);
+    else if (db_get_i64(res, 0, 2) != 0)
+        fan_chunk_close(chunk, (uint8_t)db_get_i64(res, 0, 2));
+    else if (db_get_bool(res, 0, 3))
+        fan_chunk_abort(chunk);
 }
 
+/* A mark that is refused without a reason is asked for again: the flight before it is not marked
+ * yet, or an earlier run of this statement was still on its way. Going on from here on a guess would
+ * send to some members twice. */
 static void mark_written(PGresult *res, const GError *error, void *user)
 {
     struct flight *flight = user;
+    struct chunk *chunk = flight->chunk;
 
     if (error != NULL) {
         fanout_again(fanout_of(flight), "flight_mark", error, ask_mark, flight);
         return;
     }
-    if (flight->chunk->phase == CHUNK_LOST) {
-        flight_end(flight);
+    follow_mark(chunk, res);
+    flight->refused = PQntuples(res) != 1 || !db_get_bool(res, 0, 0);
+    if (flight->refused && chunk->phase != CHUNK_LOST && chunk->closing == 0 && !chunk->aborting) {
+        fanout_again(fanout_of(flight), "flight_mark", NULL, ask_mark, flight);
         return;
     }
-    if (PQntuples(res) != 1 || !db_get_bool(res, 0, 0)) {
-        unmarked(flight, res);
-        return;
-    }
-    flight->marked = true;
-    try_ready(flight);
+    if (flight->refused && flight->first < chunk->next_position)
+        chunk->next_position = flight->first; /* the members are where they were */
+    loading_answered(flight);
 }
 
 static void ask_mark(void *user)
@@ -244,7 +241,7 @@ void fan_flight_start(struct chunk *chunk, int32_t first, int32_t size, bool res
     struct flight *flight = flight_new(chunk, FLIGHT_FIRST, first, size);
 
     flight->resend = resend;
-    flight->marked = resend;
+    flight->asked = resend ? 1 : 2;
     ask_devices(flight);
     if (!resend)
         ask_mark(flight);
@@ -263,6 +260,7 @@ static void retries_read(PGresult *res, const GError *error, void *user)
         fanout_again(fanout_of(flight), "retries_read", error, ask_retries, flight);
         return;
     }
+    flight->asked--;
     flight->size = PQntuples(res);
     if (flight->size == 0 || chunk->phase == CHUNK_LOST) {
         chunk->maybe_retries = false;
@@ -270,7 +268,6 @@ static void retries_read(PGresult *res, const GError *error, void *user)
         return;
     }
     flight->devices = db_async_keep_result(fanout_of(flight)->options.db);
-    flight->loaded = true;
     allocate(flight);
     for (int32_t i = 0; i < flight->size; i++) {
         struct member *member = &flight->members[i];
@@ -298,7 +295,7 @@ void fan_flight_start_retries(struct chunk *chunk)
 {
     struct flight *flight = flight_new(chunk, FLIGHT_RETRY, 0, 0);
 
-    flight->marked = true; /* flying_epoch is set by the statement that reads them */
+    flight->asked = 1; /* flying_epoch, their mark, is set by the statement that reads them */
     ask_retries(flight);
 }
 
@@ -324,7 +321,7 @@ void fan_member_retry(struct member *member, int64_t delay_ms, uint8_t if_expire
 
 void fan_flight_drop_unsent(struct flight *flight, uint8_t code)
 {
-    if (!flight->loaded || flight->members == NULL || flight->settling)
+    if (flight->members == NULL || flight->settling)
         return; /* not yet filled: flight_ready looks at closing and aborting itself */
     fan_lane_unready(flight->chunk->lane, flight);
     for (guint i = 0; i < flight->at_once->len; i++) {
@@ -450,7 +447,7 @@ static void settle(void *user)
 
 void fan_flight_check_settled(struct flight *flight)
 {
-    if (flight->settling || flight->outstanding > 0 || !flight->loaded || !flight->marked)
+    if (flight->settling || flight->outstanding > 0 || flight->asked > 0)
         return;
     if (flight->chunk->phase == CHUNK_LOST) {
         fan_flight_free(flight);

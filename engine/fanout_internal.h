@@ -26,6 +26,7 @@ enum fan_broadcast_state {
 /* A payload rendered for one channel, language and loudness. */
 struct fan_payload {
     struct channel *channel;
+    const struct channel_ops *ops; /* the channel's: they outlive it */
     char *language;
     bool silent;
     struct channel_payload *payload; /* NULL: it could not be rendered */
@@ -39,7 +40,8 @@ struct fan_broadcast {
     struct broadcast *broadcast; /* READY */
     bool emergency;
     GArray *payloads; /* struct fan_payload */
-    unsigned chunks;  /* held chunks that use it */
+    unsigned chunks;  /* held chunks, plans and statements that use it */
+    char *refusal;    /* REFUSED: why */
     bool stopped;     /* stop switch of this broadcast */
     bool cancelled;
     bool seen; /* in the last poll */
@@ -129,9 +131,9 @@ struct flight {
     enum flight_kind kind;
     int32_t first; /* FLIGHT_FIRST */
     int32_t size;
-    bool resend; /* marked by an earlier holder */
-    bool marked;
-    bool loaded;
+    bool resend;    /* marked by an earlier holder */
+    bool refused;   /* the mark was refused: nothing was sent */
+    unsigned asked; /* statements of its loading still out: it lives until they are answered */
     bool in_ready;
     bool settling;
     PGresult *devices; /* owns the tokens */
@@ -153,6 +155,7 @@ struct fanout {
     bool any_live;
     bool polling;
     bool poll_again;
+    bool claiming_over;
     guint poll_timer;
     guint renew_timer;
     bool renewing;
@@ -176,7 +179,8 @@ static inline int64_t fanout_utc(const struct fanout *f)
 /* fanout.c */
 void fanout_poll_soon(struct fanout *fanout);
 void fanout_check_drained(struct fanout *fanout);
-/* Logs a failed statement and calls again(user) after a pause: the statement is repeatable. */
+/* Logs a failed statement (error NULL: it did not fail, but says nothing yet) and calls again(user)
+ * after a pause: the statement is repeatable. */
 void fanout_again(struct fanout *fanout, const char *what, const GError *error,
                   void (*again)(void *user), void *user);
 /* Forgets pending repeats for user, before it is freed. */
@@ -197,6 +201,8 @@ void fan_plans_step(struct fanout *fanout);
 
 /* fanout_chunk.c */
 void fan_lane_claim(struct fan_lane *lane);
+/* Ends chunks of broadcasts that are over and that nobody came for: no process serves them. */
+void fanout_claim_over(struct fanout *fanout);
 void fan_chunk_step(struct chunk *chunk);
 void fan_chunk_lose(struct chunk *chunk);
 void fan_chunk_close(struct chunk *chunk, uint8_t outcome);

@@ -300,6 +300,20 @@ static void test_import_key_is_no_idempotency_key(void **state)
     assert_true(created);
 }
 
+/* Statements whose cost grows with the square of the lines would outlast the test's time limit. */
+static void test_many_lines(void **state)
+{
+    struct stage *stage = *state;
+    g_autoptr(GString) text = g_string_new("platform,token,key\n");
+
+    for (unsigned i = 0; i < 50000; i++)
+        g_string_append_printf(text, "fcm,many-%u,install-%08u\n", i, i);
+    struct device_import_counts counts = import(stage, text->str);
+    expect(&counts, 50000, 50000, 0, 0, 0);
+    counts = import(stage, text->str);
+    expect(&counts, 50000, 0, 50000, 0, 0);
+}
+
 static int group_setup(void **state)
 {
     struct stage *stage = stage_new("device_import");
@@ -339,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup(test_realms_do_not_mix, empty),
         cmocka_unit_test_setup(test_secrets, empty),
         cmocka_unit_test_setup(test_import_key_is_no_idempotency_key, empty),
+        cmocka_unit_test_setup(test_many_lines, empty),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -198,11 +198,13 @@ static void test_mark_meets_its_earlier_run(void **state)
     id = release_planned(stage, false);
     text = other_session(stage);
     early = other_session(stage);
-    run(text, "BEGIN; LOCK TABLE broadcast_text IN ACCESS EXCLUSIVE MODE");
+    run(text, "BEGIN");
+    run(text, "LOCK TABLE broadcast_text IN ACCESS EXCLUSIVE MODE");
     loop = stage_loop_new(stage, "one", &script, 1); /* claims, and waits for the text */
     stage_until(stage, "SELECT count(*) FROM fanout_chunk WHERE lease_owner = 'one'");
-    run(early, "BEGIN; UPDATE fanout_chunk SET next_position = 100;"
-               " INSERT INTO fanout_flight (broadcast_id, chunk_no, first, size, epoch)"
+    run(early, "BEGIN");
+    run(early, "UPDATE fanout_chunk SET next_position = 100");
+    run(early, "INSERT INTO fanout_flight (broadcast_id, chunk_no, first, size, epoch)"
                " SELECT broadcast_id, chunk_no, 0, 100, epoch FROM fanout_chunk");
     run(text, "COMMIT");
     stage_until(stage,
@@ -344,7 +346,8 @@ static void test_cancel_during_takeover(void **state)
     stage_loop_kill(first);
     lost = metric_get(METRIC_LEASES_LOST, "fcm");
     lock = other_session(stage);
-    run(lock, "BEGIN; SELECT FROM fanout_flight FOR UPDATE");
+    run(lock, "BEGIN");
+    run(lock, "SELECT FROM fanout_flight FOR UPDATE");
     second = stage_loop_new(stage, "second", &heir, 1);
     stage_until(stage, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                        " AND wait_event_type = 'Lock' AND query LIKE '%uncertain = uncertain%'");
@@ -497,5 +500,6 @@ int main(void)
         cmocka_unit_test(test_cut_connections),
     };
 
+    cmocka_set_test_filter(g_getenv("F"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

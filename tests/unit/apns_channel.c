@@ -179,7 +179,7 @@ static void test_lanes_have_their_own_hosts_and_open_up_after_the_first_answer(v
     PEER_WAIT_UNTIL(push.done == 1);
     assert_true(p.apart);
     assert_true(rig.channel->ops->room(rig.channel, LANE_SANDBOX, 0) > 1);
-    assert_int_equal(rig.channel->ops->room(rig.channel, LANE_UNPROVEN, 0), 1);
+    PEER_WAIT_UNTIL(rig.channel->ops->room(rig.channel, LANE_UNPROVEN, 0) == 1);
     p.status = "403";
     p.body = "{\"reason\":\"InvalidProviderToken\"}";
     rig_send(&rig, &push, LANE_UNPROVEN, payload, "5a02");
@@ -220,6 +220,7 @@ static void test_shutdown_drains_the_connection(void **state)
 
     (void)state;
     begin(&p, &rig);
+    PEER_WAIT_UNTIL(p.production->connections == 3); /* all there will be */
     struct channel_payload *payload = render(&rig);
     p.status = "503";
     p.body = "{\"reason\":\"Shutdown\"}";
