@@ -89,10 +89,12 @@ static void judge(struct apns *apns, const struct h2_answer *answer, enum lane l
                   struct verdict *out)
 {
     apns_verdict(answer, out);
-    if (answer->outcome == H2_ANSWERED && answer->status != 403)
+    if (answer->outcome == H2_ANSWERED && answer->status != 403) {
         h2_pool_prove(apns->pools[lane], slot);
+        provider_token_accepted(apns->token, answer->tag);
+    }
     if (out->renew_credentials && !provider_token_expired(apns->token, answer->tag))
-        out->kind = VERDICT_REJECTED_CONFIG; /* a fresh token "expired": our clock is wrong */
+        out->kind = VERDICT_REJECTED_CONFIG;
     if (out->close_connection)
         h2_pool_drain(apns->pools[lane], slot, out->reason);
 }

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 
 #define KEY_MAX         4096
+#define PATIENCE_US     (30 * USEC_PER_SEC) /* with a young token that APNs calls expired */
 #define REFRESH_MIN_US  (20 * 60 * USEC_PER_SEC)
 #define REFRESH_FROM_US (40 * 60 * USEC_PER_SEC) /* a random instant between these two */
 #define REFRESH_TO_US   (50 * 60 * USEC_PER_SEC)
@@ -20,6 +21,8 @@ struct provider_token {
     uint32_t generation;
     int64_t minted_mono_us, minted_utc_us;
     int64_t refresh_us; /* age at which the next one is due */
+    bool refused;       /* since refused_mono_us, and not accepted in between */
+    int64_t refused_mono_us;
 };
 
 /* By whichever clock says more: the monotonic one stands still while the machine sleeps. */
@@ -43,6 +46,7 @@ static bool mint(struct provider_token *t, GError **error)
     g_free(t->header);
     t->header = g_strconcat("bearer ", jwt, NULL);
     t->generation++;
+    t->refused = false;
     t->minted_mono_us = t->clock->mono_us(t->clock);
     t->minted_utc_us = utc_us;
     t->refresh_us = (int64_t)g_random_double_range(REFRESH_FROM_US, REFRESH_TO_US);
@@ -114,12 +118,24 @@ const char *provider_token_header(struct provider_token *t, uint32_t *out_genera
     return t->header;
 }
 
+void provider_token_accepted(struct provider_token *t, uint32_t generation)
+{
+    if (generation == t->generation)
+        t->refused = false;
+}
+
 bool provider_token_expired(struct provider_token *t, uint32_t generation)
 {
+    int64_t now_us = t->clock->mono_us(t->clock);
+
     if (generation != t->generation)
         return true; /* an answer to a token that is gone already */
-    if (age_us(t) < REFRESH_MIN_US)
-        return false;
-    t->refresh_us = 0;
-    return true;
+    if (age_us(t) >= REFRESH_MIN_US) {
+        t->refresh_us = 0;
+        return true;
+    }
+    if (!t->refused)
+        t->refused_mono_us = now_us;
+    t->refused = true;
+    return now_us - t->refused_mono_us < PATIENCE_US;
 }

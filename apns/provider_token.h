@@ -25,8 +25,11 @@ LOA_AUTO_DEFINE(provider_token, provider_token_free)
 /* The Authorization header's value, minted anew when it is due; borrowed until the next call.
  * out_generation (may be NULL) names the token. */
 const char *provider_token_header(struct provider_token *token, uint32_t *out_generation);
+/* APNs has taken a request under this token. */
+void provider_token_accepted(struct provider_token *token, uint32_t generation);
 /* APNs has called this token expired: the next header is a new one if the last is 20 minutes old.
- * Returns false when the refused token is younger than that: then the clock is wrong. */
+ * Returns false when APNs has refused a younger one for half a minute on end: then our clock is
+ * wrong, and no new token will help. */
 bool provider_token_expired(struct provider_token *token, uint32_t generation);
 
 #endif

@@ -44,7 +44,7 @@ struct supervisor {
     bool has_user;
     GPtrArray *children;
     bool stopping, killing;
-    guint signals[2];
+    guint signals[3];
     void (*changed)(void *user);
     void *changed_user;
 };
@@ -82,6 +82,7 @@ struct supervisor *supervisor_new(const char *log_dir, const char *server_user,
     supervisor->children = g_ptr_array_new();
     supervisor->signals[0] = g_unix_signal_add(SIGINT, on_signal, supervisor);
     supervisor->signals[1] = g_unix_signal_add(SIGTERM, on_signal, supervisor);
+    supervisor->signals[2] = g_unix_signal_add(SIGHUP, on_signal, supervisor); /* terminal closed */
     return supervisor;
 }
 
@@ -218,7 +219,7 @@ static void on_run_end(GPid pid, int status, gpointer data)
 {
     struct run *run = data;
 
-    (void)pid;
+    kill(-pid, SIGKILL); /* what it has left behind */
     run->status = status;
     run->ended = true;
 }

@@ -41,8 +41,8 @@ struct process_view {
 struct supervisor;
 
 /* log_dir: a file NAME.log per process. server_user: who runs what must not run as root; NULL when
- * not started by root. INVALID when there is no such user. From now on SIGINT and SIGTERM stop the
- * supervisor instead of the process. Owned. */
+ * not started by root. INVALID when there is no such user. From now on SIGINT, SIGTERM and SIGHUP
+ * stop the supervisor instead of the process. Owned. */
 struct supervisor *supervisor_new(const char *log_dir, const char *server_user,
                                   const struct clock *clock, GError **error);
 /* Stops everything first. */

@@ -4,6 +4,7 @@
 #include "app/channels.h"
 #include "app/role.h"
 #include "base/log.h"
+#include "engine/clock_store.h"
 #include "engine/fanout.h"
 #include "engine/outbox_worker.h"
 
@@ -94,11 +95,26 @@ static void stop(struct deliver *deliver)
     release_keys_free(deliver->keys);
 }
 
+/* A machine with a wrong clock would ask for provider tokens that are refused. The first poll would
+ * tell the time as well, but only after the first token was asked for. */
+static void ask_time(struct deliver *deliver, const char *conninfo)
+{
+    g_autoptr(GError) error = NULL;
+    loa_auto(db) db = db_open(conninfo, &error);
+    int64_t now;
+
+    if (db != NULL && clock_store_now(db, &now, &error))
+        database_clock_follow(&deliver->clock, now);
+    else
+        log_event(LOG_LEVEL_WARN, "database_time_unknown", LOG_STR("error", error->message));
+}
+
 static bool prepare(struct deliver *deliver, struct command *command, GError **error)
 {
     const struct settings *settings = command->settings;
 
     database_clock_init(&deliver->clock, command->clock);
+    ask_time(deliver, settings->database_conninfo);
     deliver->keys =
         release_keys_load((const char *const *)settings->broadcast_public_key_files, error);
     return deliver->keys != NULL &&

@@ -31,6 +31,16 @@ void database_clock_init(struct database_clock *clock, const struct clock *machi
         .clock = {.utc_us = database_utc_us, .mono_us = database_mono_us}, .machine = machine};
 }
 
+void database_clock_follow(struct database_clock *clock, int64_t database_now_utc_us)
+{
+    int64_t offset = database_now_utc_us - clock->machine->utc_us(clock->machine);
+    bool skewed = ABS(offset) > CLOCK_SKEW_ALARM_US;
+
+    if (skewed && ABS(offset - clock->offset_us) > CLOCK_SKEW_ALARM_US)
+        log_event(LOG_LEVEL_ALERT, "clock_skewed", LOG_INT("offset_s", offset / USEC_PER_SEC));
+    clock->offset_us = offset;
+}
+
 /* ---- repeating failed statements ---- */
 
 struct later {
@@ -93,17 +103,6 @@ static struct fan_channel *find_channel(struct fanout *f, const char *name)
     return NULL;
 }
 
-static void follow_clock(struct fanout *f, int64_t database_now_us)
-{
-    struct database_clock *clock = f->options.clock;
-    int64_t offset = database_now_us - clock->machine->utc_us(clock->machine);
-    bool skewed = ABS(offset) > CLOCK_SKEW_ALARM_US;
-
-    if (skewed && ABS(offset - clock->offset_us) > CLOCK_SKEW_ALARM_US)
-        log_event(LOG_LEVEL_ALERT, "clock_skewed", LOG_INT("offset_s", offset / USEC_PER_SEC));
-    clock->offset_us = offset;
-}
-
 static void forget_what_is_over(struct fanout *f)
 {
     GHashTableIter iter;
@@ -150,7 +149,7 @@ static void poll_row(struct fanout *f, const PGresult *res, int row)
     struct fan_broadcast *b = g_hash_table_lookup(f->broadcasts, &id);
 
     if (strcmp(what, "now") == 0) {
-        follow_clock(f, db_get_utc_us(res, row, 3));
+        database_clock_follow(f->options.clock, db_get_utc_us(res, row, 3));
     } else if (strcmp(what, "live") == 0) {
         f->any_live = true;
         if (b != NULL)

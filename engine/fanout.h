@@ -20,6 +20,8 @@ struct database_clock {
     int64_t offset_us; /* added to the machine's UTC */
 };
 void database_clock_init(struct database_clock *clock, const struct clock *machine);
+/* The database says that it is now; far from the machine's time raises an alarm. */
+void database_clock_follow(struct database_clock *clock, int64_t database_now_utc_us);
 
 #define FANOUT_CHANNELS_MAX 4
 

@@ -108,18 +108,17 @@ static void retries_taken(PGresult *res, const GError *error, void *user)
 static void taken(PGresult *res, const GError *error, void *user)
 {
     struct chunk *chunk = user;
-    const char *channel = chunk->lane->channel->channel->name;
 
     if (failed(chunk, "takeover", error))
         return;
     for (int row = 0; row < PQntuples(res); row++) {
         struct range range = {(int32_t)db_get_i64(res, row, 0), (int32_t)db_get_i64(res, row, 1)};
-        metric_add(METRIC_FLIGHTS_UNCERTAIN, channel, 1);
+        metric_add(METRIC_FLIGHTS_UNCERTAIN, chunk->lane->channel->channel->name, 1);
         log_event(LOG_LEVEL_WARN, "flight_uncertain",
                   LOG_INT("broadcast", chunk->claim.broadcast_id),
                   LOG_INT("chunk", chunk->claim.chunk_no), LOG_INT("first", range.first),
                   LOG_INT("size", range.size), LOG_BOOL("resend", chunk->broadcast->emergency));
-        if (chunk->broadcast->emergency && chunk->closing == 0)
+        if (db_get_bool(res, row, 2))
             g_array_append_val(chunk->again, range);
     }
     chunk->busy = true;
@@ -182,7 +181,6 @@ void fan_chunk_close(struct chunk *chunk, uint8_t outcome)
     if (chunk->closing != 0 || chunk->phase == CHUNK_LOST)
         return;
     chunk->closing = outcome;
-    g_array_set_size(chunk->again, 0);
     for (guint i = chunk->flights->len; i-- > 0;)
         if (i < chunk->flights->len)
             fan_flight_drop_unsent(chunk->flights->pdata[i], outcome);
@@ -221,9 +219,11 @@ static void step_sending(struct chunk *chunk)
     }
     if (chunk->flights->len > 0)
         return;
-    if (chunk->closing != 0)
-        chunk->phase = CHUNK_CLOSING;
-    else if (chunk->aborting)
+    if (chunk->closing != 0) {
+        /* What was to be sent again stays as the dead process left it. */
+        chunk->phase = chunk->again->len > 0 ? CHUNK_TAKEOVER : CHUNK_CLOSING;
+        g_array_set_size(chunk->again, 0);
+    } else if (chunk->aborting)
         chunk->phase = chunk->next_position == chunk->member_count && chunk->again->len == 0
                            ? CHUNK_FINISHING
                            : CHUNK_LEAVING;
@@ -334,13 +334,14 @@ static void chunk_claimed(struct fan_lane *lane, const PGresult *res, int row, i
     if (!members_decode(members, len, chunk->ids, (size_t)chunk->member_count, &error)) {
         log_event(LOG_LEVEL_ALERT, "chunk_broken", LOG_INT("broadcast", chunk->claim.broadcast_id),
                   LOG_INT("chunk", chunk->claim.chunk_no), LOG_STR("error", error->message));
-        chunk->phase = CHUNK_LEAVING;
+        chunk->phase = CHUNK_LOST; /* the lease stays: tried once per lease, not without a pause */
     }
     fan_chunk_step(chunk);
 }
 
 struct claim_call {
     struct fan_lane *lane;
+    bool *claiming; /* the claim's flag: one at a time */
     int64_t asked_us;
 };
 
@@ -349,31 +350,78 @@ static void claimed(PGresult *res, const GError *error, void *user)
     g_autofree struct claim_call *call = user;
     struct fan_lane *lane = call->lane;
 
-    lane->claiming = false;
-    if (error != NULL) {
+    if (error != NULL) /* the next poll tries again */
         log_event(LOG_LEVEL_WARN, "claim_failed", LOG_STR("error", error->message));
-        return; /* the next poll tries again */
-    }
-    for (int row = 0; row < PQntuples(res); row++)
+    for (int row = 0; error == NULL && row < PQntuples(res); row++)
         chunk_claimed(lane, res, row, call->asked_us);
+    *call->claiming = false;
     fanout_check_drained(lane->channel->fanout);
 }
 
+static struct claim_call *claim_begin(struct fan_lane *lane, bool *claiming)
+{
+    struct claim_call *call = g_new0(struct claim_call, 1);
+
+    *claiming = true;
+    call->lane = lane;
+    call->claiming = claiming;
+    call->asked_us = fanout_mono(lane->channel->fanout);
+    return call;
+}
+
+static int free_places(const struct fan_lane *lane)
+{
+    const struct fanout *f = lane->channel->fanout;
+
+    if (f->draining || !f->any_live)
+        return 0;
+    return (int)f->options.settings->deliver_chunks_per_lane - (int)lane->chunks->len;
+}
+
+/* Broadcasts refused here: their chunks are left alone, also before the refusal is written. */
+static GArray *refused(struct fanout *f)
+{
+    GArray *ids = g_array_new(FALSE, FALSE, sizeof(int64_t));
+    GHashTableIter iter;
+    struct fan_broadcast *b;
+
+    g_hash_table_iter_init(&iter, f->broadcasts);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&b))
+        if (b->state == FAN_BROADCAST_REFUSED)
+            g_array_append_val(ids, b->id);
+    return ids;
+}
+
+/* The database knows the stop switches: under one it hands out only what is over. */
 void fan_lane_claim(struct fan_lane *lane)
 {
     struct fanout *f = lane->channel->fanout;
-    int free_places = (int)f->options.settings->deliver_chunks_per_lane - (int)lane->chunks->len;
-    struct claim_call *call;
+    int limit = free_places(lane);
+    g_autoptr(GArray) except = NULL;
 
-    if (lane->n_slots == 0 || lane->claiming || f->draining || !f->any_live || free_places <= 0 ||
-        fan_channel_closed(lane->channel))
+    if (lane->n_slots == 0 || lane->claiming || limit <= 0 || lane->channel->stopped)
         return;
-    lane->claiming = true;
-    call = g_new0(struct claim_call, 1);
-    call->lane = lane;
-    call->asked_us = fanout_mono(f);
-    fanout_claim(f->options.db_plan, lane->channel->channel->name, lane->lane, free_places,
-                 f->options.owner, f->options.settings->deliver_lease_ms, NULL, 0, claimed, call);
+    except = refused(f);
+    fanout_claim(f->options.db_plan, lane->channel->channel->name, lane->lane, limit,
+                 f->options.owner, f->options.settings->deliver_lease_ms,
+                 (const int64_t *)(void *)except->data, except->len, claimed,
+                 claim_begin(lane, &lane->claiming));
+}
+
+/* Nothing is sent for them, so any lane can hold them. */
+void fanout_claim_over(struct fanout *f)
+{
+    struct fan_lane *lane = &f->channels[0].lanes[0];
+    int limit = f->n_channels > 0 ? free_places(lane) : 0;
+    g_autoptr(GArray) except = NULL;
+
+    if (limit <= 0 || f->claiming_over)
+        return;
+    except = refused(f);
+    fanout_claim_unserved(f->options.db_plan, limit, f->options.owner,
+                          f->options.settings->deliver_lease_ms,
+                          (const int64_t *)(void *)except->data, except->len, claimed,
+                          claim_begin(lane, &f->claiming_over));
 }
 
 /* ---- renewing every lease in one statement ---- */

@@ -206,8 +206,8 @@ static void follow_mark(struct chunk *chunk, const PGresult *res)
 }
 
 /* A mark that is refused without a reason is asked for again: the flight before it is not marked
- * yet, or an earlier run of this statement was still on its way. Going on from here on a guess would
- * send to some members twice. */
+ * yet, or an earlier run of this statement was still on its way. Going on from here on a guess
+ * would send to some members twice. */
 static void mark_written(PGresult *res, const GError *error, void *user)
 {
     struct flight *flight = user;

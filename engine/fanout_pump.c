@@ -111,10 +111,12 @@ static int pick_slot(struct fan_lane *lane, int avoid, unsigned *out_room)
 static void send_member(struct fan_lane *lane, struct flight *flight, int32_t i, unsigned slot)
 {
     struct push *push = &flight->pushes[i];
+    const struct member *member = &flight->members[i];
     struct channel *channel = lane->channel->channel;
 
     push->slot = slot;
-    push_id_make(push->push_id, push->broadcast_id, push->device_id, flight->members[i].attempts);
+    push_id_make(push->push_id, push->broadcast_id, push->device_id,
+                 2 * member->attempts + (member->tried_at_once ? 1 : 0));
     flight->outstanding++;
     channel->ops->send(channel, push);
 }

@@ -109,6 +109,43 @@ void fanout_claim(struct db_async *db, const char *channel, enum lane lane, int 
     db_async_query(db, sql, params, cb, user);
 }
 
+void fanout_claim_unserved(struct db_async *db, int limit, const char *owner, int64_t lease_ms,
+                           const int64_t *refused, size_t n_refused, db_async_cb cb, void *user)
+{
+    /* Whoever serves a chunk claims it within a poll of its end: four leases are long after. */
+    static const char sql[] =
+        "WITH long_ago AS MATERIALIZED (SELECT clock_timestamp()"
+        "       - make_interval(secs => $4::bigint / 250.0) AS at),"
+        " pick AS MATERIALIZED (SELECT c.broadcast_id, c.chunk_no, " CLOSING(
+            "c.channel") " AS closing FROM long_ago, broadcast b JOIN fanout_chunk c ON "
+                         "c.broadcast_id = b.id"
+                         "   WHERE b.released_at IS NOT NULL AND b.finished_at IS NULL AND "
+                         "b.refused_at IS NULL"
+                         "   AND b.id <> ALL ($5) AND (b.expires_at < long_ago.at OR "
+                         "b.cancelled_at < long_ago.at)"
+                         "   AND c.state = 'open' AND c.protocol <= $1"
+                         "   AND (c.lease_until IS NULL OR c.lease_until < long_ago.at)"
+                         "   ORDER BY c.broadcast_id, c.chunk_no LIMIT $2 FOR UPDATE OF c SKIP "
+                         "LOCKED)"
+                         " UPDATE fanout_chunk c SET lease_owner = $3, epoch = c.epoch + 1,"
+                         "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / "
+                         "1000.0)"
+                         " FROM pick WHERE c.broadcast_id = pick.broadcast_id AND c.chunk_no = "
+                         "pick.chunk_no"
+                         " AND pick.closing <> 0"
+                         " RETURNING c.broadcast_id, c.chunk_no, c.epoch, c.member_count, "
+                         "c.next_position,"
+                         "           c.members, pick.closing";
+    struct db_params *params = db_params_new();
+
+    db_param_i32(params, FANOUT_PROTOCOL);
+    db_param_i32(params, limit);
+    db_param_text(params, owner);
+    db_param_i64(params, lease_ms);
+    db_param_i64_array(params, refused, n_refused);
+    db_async_query(db, sql, params, cb, user);
+}
+
 void fanout_renew(struct db_async *db, const struct chunk_claim *claims, size_t n, db_async_cb cb,
                   void *user)
 {
@@ -117,6 +154,7 @@ void fanout_renew(struct db_async *db, const struct chunk_claim *claims, size_t 
         " SET lease_until = clock_timestamp() + make_interval(secs => $4::bigint / 1000.0)"
         " FROM unnest($1::bigint[], $2::integer[], $3::integer[]) AS m (b, n, e)"
         " WHERE c.broadcast_id = m.b AND c.chunk_no = m.n AND c.epoch = m.e"
+        " AND c.lease_until IS NOT NULL" /* null: finished and given back a moment ago */
         " RETURNING c.broadcast_id, c.chunk_no";
     g_autofree int64_t *broadcasts = g_new(int64_t, n);
     g_autofree int32_t *numbers = g_new(int32_t, n);
@@ -153,11 +191,12 @@ void fanout_takeover(struct db_async *db, const struct chunk_claim *claim, bool 
                      db_async_cb cb, void *user)
 {
     static const char sql[] =
-        MINE ", flight AS (UPDATE fanout_flight f SET uncertain = uncertain + 1, epoch = $3,"
+        MINE ", flight AS (UPDATE fanout_flight f SET epoch = $3,"
+             "   uncertain = uncertain + (f.epoch <> $3)::integer," /* once, though run twice */
              "   codes = CASE WHEN $5 THEN NULL ELSE bytes_fill($6, f.size) END"
              " FROM mine WHERE f.broadcast_id = $1 AND f.chunk_no = $2 AND f.codes IS NULL"
-             " RETURNING f.first, f.size::integer)"
-             " SELECT first, size FROM flight ORDER BY first";
+             " RETURNING f.first, f.size::integer, f.codes IS NULL AS again)"
+             " SELECT first, size, again FROM flight ORDER BY first";
     struct db_params *params = claim_params(claim);
 
     db_param_bool(params, resend);
@@ -172,7 +211,8 @@ void fanout_takeover_retries(struct db_async *db, const struct chunk_claim *clai
         MINE ", flying AS (SELECT r.device_id, r.position FROM fanout_retry r, mine"
              "   WHERE r.broadcast_id = $1 AND r.chunk_no = $2 AND r.flying_epoch IS NOT NULL"
              "   AND r.flying_epoch <> $3),"
-             " again AS (UPDATE fanout_retry r SET flying_epoch = NULL FROM flying"
+             " again AS (UPDATE fanout_retry r SET flying_epoch = NULL, if_expired = $6"
+             "   FROM flying"
              "   WHERE $5 AND r.broadcast_id = $1 AND r.device_id = flying.device_id),"
              " gone AS (DELETE FROM fanout_retry r USING flying"
              "   WHERE NOT $5 AND r.broadcast_id = $1 AND r.device_id = flying.device_id),"

@@ -34,6 +34,11 @@ void fanout_claim(struct db_async *db, const char *channel, enum lane lane, int 
                   const char *owner, int64_t lease_ms, const int64_t *refused, size_t n_refused,
                   db_async_cb cb, void *user);
 
+/* Claims up to limit chunks of any lane whose broadcast has been over for some leases and that no
+ * process came for: their channel or lane is not served. Rows as fanout_claim. */
+void fanout_claim_unserved(struct db_async *db, int limit, const char *owner, int64_t lease_ms,
+                           const int64_t *refused, size_t n_refused, db_async_cb cb, void *user);
+
 /* Renews leases. Rows (broadcast_id, chunk_no) still held. */
 void fanout_renew(struct db_async *db, const struct chunk_claim *claims, size_t n, db_async_cb cb,
                   void *user);
@@ -43,7 +48,8 @@ void fanout_release(struct db_async *db, const struct chunk_claim *claim, db_asy
                     void *user);
 
 /* Flights that were out when the claim changed hands: counted as uncertain; sent again by an
- * emergency (resend), else settled UNKNOWN_SENT. Rows (first int, size int) to send again. */
+ * emergency (resend), else settled UNKNOWN_SENT. Rows (first int, size int, again bool: it is open
+ * and to be sent again). */
 void fanout_takeover(struct db_async *db, const struct chunk_claim *claim, bool resend,
                      db_async_cb cb, void *user);
 /* The same for retries that were flying. One row (epoch_held bool). */

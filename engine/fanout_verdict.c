@@ -120,7 +120,8 @@ void fan_flight_done(struct push *push, const struct verdict *verdict)
         return;
     }
     feed_window(flight, push, v.kind);
-    if (v.kind != VERDICT_NOT_SENT && v.kind != VERDICT_THROTTLED)
+    /* A second try at once belongs to the same attempt: the back-off grows with the outage only. */
+    if (v.kind != VERDICT_NOT_SENT && v.kind != VERDICT_THROTTLED && !member->tried_at_once)
         member->attempts++;
     if (v.kind == VERDICT_DEAD_TOKEN && v.dead_since_utc_us > 0 &&
         v.dead_since_utc_us < member->token_at_us)

@@ -20,8 +20,9 @@
 struct worker_channel {
     struct outbox_worker *worker;
     struct channel *channel;
-    GQueue waiting; /* struct item *: claimed, not sent */
-    GQueue sent;    /* not answered */
+    const struct channel_ops *ops; /* the channel's: they outlive it */
+    GQueue waiting;                /* struct item *: claimed, not sent */
+    GQueue sent;                   /* not answered */
     bool claiming;
     bool claim_again; /* the last claim was full, or something happened meanwhile */
 };
@@ -65,7 +66,7 @@ static int64_t utc_us(const struct outbox_worker *w)
 static void item_free(struct item *item)
 {
     if (item->payload != NULL)
-        item->channel->channel->ops->payload_free(item->payload);
+        item->channel->ops->payload_free(item->payload);
     g_free(item->result.token);
     g_free(item);
 }
@@ -419,6 +420,7 @@ struct outbox_worker *outbox_worker_new(const struct outbox_worker_options *opti
     for (size_t i = 0; i < options->n_channels; i++) {
         w->channels[i].worker = w;
         w->channels[i].channel = options->channels[i];
+        w->channels[i].ops = options->channels[i]->ops;
         g_queue_init(&w->channels[i].waiting);
         g_queue_init(&w->channels[i].sent);
     }
@@ -458,7 +460,7 @@ void outbox_worker_free(struct outbox_worker *w)
     g_source_remove(w->poll_timer);
     for (size_t i = 0; i < w->options.n_channels; i++) {
         queue_free_items(&w->channels[i].waiting);
-        queue_free_items(&w->channels[i].sent); /* the channels are about to be freed, too */
+        queue_free_items(&w->channels[i].sent); /* of a channel that drops what is out */
     }
     outbox_writer_free(w->writer);
     g_free(w);

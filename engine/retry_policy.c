@@ -20,7 +20,8 @@ static int64_t backoff_us(const struct retry_input *in)
         delay *= 2;
     if (delay > BACKOFF_MAX_US)
         delay = BACKOFF_MAX_US;
-    return (int64_t)((double)delay * (0.5 + in->random01));
+    delay = (int64_t)((double)delay * (0.5 + in->random01));
+    return delay > BACKOFF_FIRST_US ? delay : BACKOFF_FIRST_US;
 }
 
 static void settle(struct retry_decision *out, uint8_t outcome)

@@ -151,7 +151,7 @@ static void disconnect(struct h2_conn *conn, const char *reason, const char *det
 
     if (told)
         detail = goaway;
-    log_end(conn, was_up, reason, detail);
+    log_end(conn, was_up, told ? "goaway" : reason, detail);
     if (worked && (!told || graceful))
         conn->failures = 0;
     if (!worked || !graceful)

@@ -127,6 +127,7 @@ static void test_untrusted_certificate(void **state)
               "SELECT count(*) FROM fanout_stop WHERE scope = 'channel:fcm'"
               " AND reason LIKE '%certificate%'",
               30, true);
+    rig_until(rig, RIG_PLANNED, 30, true);
     rig_until(rig,
               "SELECT (count(*) = 0)::int FROM fanout_chunk WHERE channel = 'apns'"
               " AND state = 'open'",
@@ -153,6 +154,7 @@ static void test_oauth_down(void **state)
                              "\"do\":{\"status\":503},\"for_ms\":8000}"));
     rig_start(rig, deliver);
     id = rig_release(rig, true, "2h");
+    rig_until(rig, RIG_PLANNED, 30, true);
     rig_until(rig,
               "SELECT (count(*) = 0)::int FROM fanout_chunk WHERE channel = 'apns'"
               " AND state = 'open'",

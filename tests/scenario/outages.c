@@ -50,6 +50,7 @@ static void test_broker_down_and_back(void **state)
     rig_kill(&rig->broker[1]);
     id = rig_release(rig, true, "2h");
     rig_until(rig, "SELECT count(*) FROM broker_ack", 30, true);
+    rig_until(rig, RIG_PLANNED, 30, true);
     rig_until(rig,
               "SELECT (count(*) = 0)::int FROM fanout_chunk WHERE channel = 'fcm'"
               " AND state = 'open'",

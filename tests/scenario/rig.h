@@ -89,6 +89,7 @@ int64_t rig_assert_tokens(struct rig *rig, int64_t broadcast, const char *channe
 /* Whether a log of this process has the event. */
 bool rig_logged(struct rig *rig, const char *process, const char *event);
 
+#define RIG_PLANNED "SELECT count(*) FROM fanout_plan WHERE done"
 #define RIG_FINISHED                                                                               \
     "SELECT (count(*) = 0)::int FROM broadcast WHERE released_at IS NOT NULL AND finished_at IS "  \
     "NULL"
