@@ -23,6 +23,7 @@ struct provider_token {
     int64_t refresh_us; /* age at which the next one is due */
     bool refused;       /* since refused_mono_us, and not accepted in between */
     int64_t refused_mono_us;
+    int64_t early_from_mono_us; /* a young token may be replaced again from here on */
 };
 
 /* By whichever clock says more: the monotonic one stands still while the machine sleeps. */
@@ -130,7 +131,9 @@ bool provider_token_expired(struct provider_token *t, uint32_t generation)
 
     if (generation != t->generation)
         return true; /* an answer to a token that is gone already */
-    if (age_us(t) >= REFRESH_MIN_US) {
+    if (age_us(t) >= REFRESH_MIN_US || now_us >= t->early_from_mono_us) {
+        if (age_us(t) < REFRESH_MIN_US)
+            t->early_from_mono_us = now_us + REFRESH_MIN_US;
         t->refresh_us = 0;
         return true;
     }

@@ -27,9 +27,10 @@ LOA_AUTO_DEFINE(provider_token, provider_token_free)
 const char *provider_token_header(struct provider_token *token, uint32_t *out_generation);
 /* APNs has taken a request under this token. */
 void provider_token_accepted(struct provider_token *token, uint32_t generation);
-/* APNs has called this token expired: the next header is a new one if the last is 20 minutes old.
- * Returns false when APNs has refused a younger one for half a minute on end: then our clock is
- * wrong, and no new token will help. */
+/* APNs has called this token expired: the next header is a new one. For a token that is younger
+ * than 20 minutes this happens once in 20 minutes only (Apple counts updates per connection, and
+ * the refused one is closed). Returns false when that one was also refused for half a minute on
+ * end: then our clock is wrong, and no new token will help. */
 bool provider_token_expired(struct provider_token *token, uint32_t generation);
 
 #endif

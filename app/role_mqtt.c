@@ -116,11 +116,13 @@ static void start_settling(struct mqtt_role *self, const struct settings *settin
     self->role.data = self;
 }
 
-/* The database connections go first: their pending callbacks still find everything. The brokers'
- * pending callbacks know when what they belong to is gone. */
+/* The channel goes first, as engine/fanout.h asks. Then the database connections: their pending
+ * callbacks still find everything. The brokers' pending callbacks know when what they belong to is
+ * gone. */
 static void stop(struct mqtt_role *self)
 {
     g_clear_handle_id(&self->limit, g_source_remove);
+    self->channel->ops->free(self->channel);
     g_clear_pointer(&self->db_publish, db_async_free);
     g_clear_pointer(&self->db_flight, db_async_free);
     role_clear(&self->role);
@@ -128,7 +130,6 @@ static void stop(struct mqtt_role *self)
     fanout_free(self->fanout);
     receipts_free(self->receipts);
     publisher_free(self->publisher);
-    self->channel->ops->free(self->channel);
 }
 
 int role_mqtt(struct command *command, int argc, char **argv)

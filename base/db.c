@@ -274,7 +274,7 @@ void db_rollback(struct db *db)
     db_copy_abort(db);
     if (!db->transaction_lost) {
         g_autoptr(GError) ignored = NULL; /* a connection that is gone has rolled back */
-        g_autoptr(PGresult) res = simple_query(db, "ROLLBACK", &ignored);
+        PQclear(simple_query(db, "ROLLBACK", &ignored));
     }
     db->in_transaction = db->transaction_lost = false;
 }

@@ -7,17 +7,19 @@
 
 #define SETTINGS_TABLE(X)                                                                          \
     X(database, conninfo, STRING, "dbname=loa", 1, 1024, "", false,                                \
-      "libpq connection string; put a password in a passfile, never here")                        \
+      "libpq connection string; put a password in a passfile, never here")                         \
     X(api, listen, STRING, "127.0.0.1:8080", 1, 108, "", false,                                    \
       "Address and port of the HTTP API; nginx stands in front")                                   \
     X(api, public_url, STRING, "", 0, 256, "", false,                                              \
       "How the outside reaches this API, for links in alerts, without a final slash")              \
     X(api, threads, INT, "4", 1, 64, "threads", false, "Threads that answer requests")             \
-    X(api, connections_max, INT, "1000", 8, 15000, "connections", false, "Open connections in all") \
+    X(api, connections_max, INT, "1000", 8, 15000, "connections", false,                           \
+      "Open connections in all")                                                                   \
     X(api, connections_per_address, INT, "100", 1, 15000, "connections", false,                    \
       "Open connections from one address; raise it for the proxy's")                               \
     X(api, idle_timeout_s, INT, "30", 1, 600, "seconds", false, "A connection without progress")   \
-    X(api, request_timeout_s, INT, "20", 1, 600, "seconds", false, "One request, first to last byte") \
+    X(api, request_timeout_s, INT, "20", 1, 600, "seconds", false,                                 \
+      "One request, first to last byte")                                                           \
     X(api, trusted_proxies, LIST, "", 0, 1024, "", false,                                          \
       "Addresses whose X-Forwarded-For is believed")                                               \
     X(api, rate_per_address, INT, "50", 1, 100000, "requests/s", false,                            \
@@ -33,7 +35,7 @@
     X(broadcast, signing_key_file, FILE, "", 0, 4096, "", true,                                    \
       "Ed25519 private key that releases broadcasts; only the releasing process may read it")      \
     X(broadcast, public_key_files, LIST, "", 0, 8192, "", false,                                   \
-      "Ed25519 public keys (PEM, absolute paths) that sign releases: the current and the next")                \
+      "Ed25519 public keys (PEM, absolute paths) that sign releases: the current and the next")    \
     X(broadcast, key_id, STRING, "k1", 1, 16, "", false, "Name of the signing key in every alert") \
     X(broadcast, receipt_window_s, INT, "600", 1, 86400, "seconds", false,                         \
       "Devices spread their receipts over this time")                                              \
@@ -66,7 +68,8 @@
     X(apns, key_id, STRING, "", 0, 10, "", false, "Ten-character key id")                          \
     X(apns, team_id, STRING, "", 0, 10, "", false, "Ten-character team id")                        \
     X(apns, topic, STRING, "", 0, 256, "", false, "The app's bundle id")                           \
-    X(apns, endpoint, STRING, "api.push.apple.com:443", 1, 256, "", false, "Production host, port") \
+    X(apns, endpoint, STRING, "api.push.apple.com:443", 1, 256, "", false,                         \
+      "Production host, port")                                                                     \
     X(apns, sandbox_endpoint, STRING, "api.sandbox.push.apple.com:443", 1, 256, "", false,         \
       "Sandbox host and port")                                                                     \
     X(apns, ca_file, FILE, "", 0, 4096, "", false, "PEM of trusted roots; empty = the system's")   \

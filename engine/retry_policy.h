@@ -39,9 +39,9 @@ struct retry_decision {
     int64_t gate_until_utc_us; /* THROTTLED: the whole channel waits until then; 0 = no gate */
 };
 
-/* Rules: TRANSIENT waits min(300 s, 10 s × 2ⁿ) × U(0.5, 1.5), at least 10 s, or what the provider asked for;
- * tries end at the earlier of expiry and 60 minutes after the first (an emergency: at expiry).
- * UNKNOWN is final for information, tried again for an emergency (the app drops repeats).
+/* Rules: TRANSIENT waits min(300 s, 10 s × 2ⁿ) × U(0.5, 1.5), at least 10 s, or what the provider
+ * asked for; tries end at the earlier of expiry and 60 minutes after the first (an emergency: at
+ * expiry). UNKNOWN is final for information, tried again for an emergency (the app drops repeats).
  * REJECTED_CONFIG waits in fanout_retry, due again every minute, and counts only if it expires so.
  */
 void retry_decide(const struct retry_input *input, struct retry_decision *out);
