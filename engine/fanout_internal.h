@@ -112,6 +112,7 @@ enum flight_kind {
 struct member {
     uint8_t code; /* outcome byte; OUTCOME_NONE while open */
     bool tried_at_once;
+    bool counted; /* this flight's attempt is in attempts */
     bool proven_before;
     bool may_have_arrived; /* an earlier attempt got no answer */
     uint8_t if_expired;
@@ -199,17 +200,19 @@ void fan_plans_free(struct fanout *fanout);
 /* The broadcast is loaded (or refused): plans that waited for it go on. */
 void fan_plans_step(struct fanout *fanout);
 
-/* fanout_chunk.c */
+/* fanout_claim.c */
 void fan_lane_claim(struct fan_lane *lane);
 /* Ends chunks of broadcasts that are over and that nobody came for: no process serves them. */
 void fanout_claim_over(struct fanout *fanout);
+void fanout_renew_all(struct fanout *fanout);
+
+/* fanout_chunk.c */
 void fan_chunk_step(struct chunk *chunk);
 void fan_chunk_lose(struct chunk *chunk);
 void fan_chunk_close(struct chunk *chunk, uint8_t outcome);
 void fan_chunk_abort(struct chunk *chunk);
 void fan_chunk_free(struct chunk *chunk);
 void fan_chunk_held(struct chunk *chunk, int64_t asked_mono_us);
-void fanout_renew_all(struct fanout *fanout);
 
 /* fanout_flight.c */
 void fan_flight_start(struct chunk *chunk, int32_t first, int32_t size, bool resend);

@@ -121,8 +121,10 @@ void fan_flight_done(struct push *push, const struct verdict *verdict)
     }
     feed_window(flight, push, v.kind);
     /* A second try at once belongs to the same attempt: the back-off grows with the outage only. */
-    if (v.kind != VERDICT_NOT_SENT && v.kind != VERDICT_THROTTLED && !member->tried_at_once)
+    if (v.kind != VERDICT_NOT_SENT && v.kind != VERDICT_THROTTLED && !member->counted) {
+        member->counted = true;
         member->attempts++;
+    }
     if (v.kind == VERDICT_DEAD_TOKEN && v.dead_since_utc_us > 0 &&
         v.dead_since_utc_us < member->token_at_us)
         v.kind = VERDICT_TRANSIENT; /* registered again since (APNs 410): the token lives */

@@ -43,8 +43,8 @@ struct h2_conn {
     unsigned failures;    /* in a row */
     unsigned attempts;    /* chooses among the addresses */
     const char *draining; /* why; static */
-    char *refused;        /* to be told to the user */
-    char *trouble;
+    char *trouble;        /* why it ended last */
+    bool refused;         /* the user must hear of the trouble */
 };
 
 static int64_t now_us(const struct h2_conn *conn)
@@ -56,11 +56,14 @@ static int64_t now_us(const struct h2_conn *conn)
 
 static void wake_at(struct h2_conn *conn, int64_t at_us)
 {
+    int64_t ready_us = at_us; /* GLib's own clock; 0 = at once, -1 = never */
+
+    if (at_us == NEVER)
+        ready_us = -1;
+    else if (at_us != 0)
+        ready_us = g_get_monotonic_time() + at_us - now_us(conn);
     conn->wake_us = at_us;
-    g_source_set_ready_time(conn->source, at_us == NEVER ? -1
-                                          : at_us == 0
-                                              ? 0
-                                              : g_get_monotonic_time() + at_us - now_us(conn));
+    g_source_set_ready_time(conn->source, ready_us);
 }
 
 /* The source runs as soon as the loop turns. */
@@ -82,16 +85,13 @@ static int64_t ping_due(const struct h2_conn *conn)
 
 static int64_t next_deadline(const struct h2_conn *conn)
 {
-    switch (conn->state) {
-    case H2_WAITING:
-        return conn->retry_us;
-    case H2_CONNECTING:
+    if (conn->state == H2_CONNECTING)
         return NEVER; /* the dial has its own limit */
-    case H2_GREETING:
+    if (conn->state == H2_WAITING)
+        return conn->retry_us;
+    if (conn->state == H2_GREETING)
         return conn->limit_us;
-    default:
-        return MIN(h2_session_deadline(conn->session), ping_due(conn));
-    }
+    return MIN(h2_session_deadline(conn->session), ping_due(conn));
 }
 
 static void poll_for(struct h2_conn *conn, bool output)
@@ -174,8 +174,7 @@ static void link_failed(struct h2_conn *conn, const GError *error)
         return;
     }
     disconnect(conn, "tls_untrusted", error->message);
-    g_free(conn->refused);
-    conn->refused = g_strdup(conn->trouble);
+    conn->refused = true;
     conn->retry_us = now_us(conn) + conn->config->backoff_max_ms * USEC_PER_MSEC;
 }
 
@@ -214,7 +213,6 @@ static void conn_unref(struct h2_conn *conn)
         return;
     h2_session_free(conn->session);
     g_source_unref(conn->source);
-    g_free(conn->refused);
     g_free(conn->trouble);
     g_free(conn);
 }
@@ -243,10 +241,10 @@ static void flush(struct h2_conn *conn)
         link_failed(conn, error);
     else if (io == H2_IO_CLOSED)
         disconnect(conn, "peer_closed", "");
-    else if (conn->link != NULL) {
-        conn->blocked = io == H2_IO_AGAIN;
-        poll_for(conn, conn->blocked && h2_link_wants_write(conn->link));
-    }
+    if (conn->link == NULL)
+        return;
+    conn->blocked = io == H2_IO_AGAIN;
+    poll_for(conn, conn->blocked && h2_link_wants_write(conn->link));
 }
 
 static void greeted(struct h2_conn *conn)
@@ -257,17 +255,6 @@ static void greeted(struct h2_conn *conn)
     log_event(LOG_LEVEL_INFO, "connection_opened", LOG_STR("channel", conn->config->name),
               LOG_STR("host", conn->target->host), LOG_INT("slot", conn->number),
               LOG_INT("streams_max", h2_session_limit(conn->session)));
-}
-
-static void received(struct h2_conn *conn)
-{
-    bool graceful;
-    const char *text;
-
-    if (conn->state == H2_GREETING && h2_session_greeted(conn->session))
-        greeted(conn);
-    if (conn->state == H2_READY && h2_session_goaway(conn->session, &graceful, &text))
-        h2_conn_drain(conn, "goaway");
 }
 
 static void receive(struct h2_conn *conn)
@@ -287,8 +274,9 @@ static void receive(struct h2_conn *conn)
             disconnect(conn, "protocol_error", "the peer's side");
             return;
         }
-        received(conn);
     }
+    if (conn->state == H2_GREETING && h2_session_greeted(conn->session))
+        greeted(conn);
     conn->more = io == H2_IO_DONE; /* OpenSSL may hold more than the descriptor shows */
     if (conn->more)
         kick(conn);
@@ -302,6 +290,11 @@ static void receive(struct h2_conn *conn)
 
 static void watch_requests(struct h2_conn *conn, int64_t now)
 {
+    bool graceful;
+    const char *text;
+
+    if (h2_session_goaway(conn->session, &graceful, &text))
+        h2_conn_drain(conn, "goaway");
     h2_session_expire(conn->session, now);
     if (now < ping_due(conn))
         return;
@@ -341,11 +334,12 @@ static void step(struct h2_conn *conn, bool io)
  * free the connection. */
 static void tell_user(struct h2_conn *conn, unsigned room_before)
 {
-    g_autofree char *refused = g_steal_pointer(&conn->refused);
+    bool refused = conn->refused;
 
+    conn->refused = false;
     h2_session_deliver(conn->session);
-    if (!conn->freed && refused != NULL && conn->config->on_refused != NULL)
-        conn->config->on_refused(refused, conn->config->user);
+    if (!conn->freed && refused && conn->config->on_refused != NULL)
+        conn->config->on_refused(conn->trouble, conn->config->user);
     if (!conn->freed && conn->config->on_room != NULL && h2_conn_room(conn) > room_before)
         conn->config->on_room(conn->config->user);
 }
@@ -379,6 +373,8 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer data)
     if (conn->wake_us == 0 || now_us(conn) >= conn->wake_us)
         wake_at(conn, NEVER);
     step(conn, io || conn->more);
+    if (conn->blocked)
+        flush(conn); /* room that comes back is told at once */
     tell_user(conn, room_before);
     if (!conn->freed)
         finish_turn(conn);

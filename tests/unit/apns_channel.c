@@ -1,6 +1,6 @@
 /* lib: loa_apns */
-/* The APNs channel against a scripted server: every header, the provider token's life, and what
- * the rendered notification says. */
+/* The APNs channel against a scripted server: every header, the provider token's life, the
+ * settings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,6 @@
 
 #include "apns/apns.h"
 #include "apns/payload.h"
-#include "apns/provider_token.h"
 #include "base/crypto.h"
 #include "base/error.h"
 #include "tests/unit/channel_rig.h"
@@ -287,76 +286,6 @@ static void test_an_expired_token_is_replaced_on_a_new_connection(void **state)
     end(&p, &rig);
 }
 
-static void test_the_token_lives_between_40_and_50_minutes(void **state)
-{
-    g_autofree char *key = pki_file(pki, "apns.p8"), *first = NULL;
-    uint32_t generation;
-
-    (void)state;
-    for (int round = 0; round < 20; round++) {
-        clock_fake_init(&fake, RIG_NOW_S * USEC_PER_SEC);
-        loa_auto(provider_token) token =
-            provider_token_new(key, "LOAKEY0001", "LOATEAM001", &fake.clock, NULL);
-        first = g_strdup(provider_token_header(token, &generation));
-        assert_true(g_str_has_prefix(first, "bearer "));
-        clock_fake_advance(&fake, 40 * MINUTE_US - 1);
-        assert_string_equal(provider_token_header(token, NULL), first);
-        assert_true(provider_token_expired(token, generation - 1)); /* not this one */
-        clock_fake_advance(&fake, 10 * MINUTE_US + 1);
-        assert_string_not_equal(provider_token_header(token, NULL), first);
-        g_clear_pointer(&first, g_free);
-    }
-}
-
-static void test_the_token_is_minted_early_only_once_in_20_minutes(void **state)
-{
-    g_autofree char *key = pki_file(pki, "apns.p8");
-    uint32_t first, second;
-
-    (void)state;
-    clock_fake_init(&fake, RIG_NOW_S * USEC_PER_SEC);
-    loa_auto(provider_token) token =
-        provider_token_new(key, "LOAKEY0001", "LOATEAM001", &fake.clock, NULL);
-    provider_token_header(token, &first);
-    assert_true(provider_token_expired(token, first));
-    provider_token_header(token, &second);
-    assert_int_equal(second, first + 1); /* early, once */
-    first = second;
-    assert_true(provider_token_expired(token, first));
-    clock_fake_advance(&fake, 30 * USEC_PER_SEC - 1);
-    assert_true(provider_token_expired(token, first));
-    clock_fake_advance(&fake, 1);
-    assert_false(provider_token_expired(token, first)); /* for half a minute: our fault */
-    provider_token_accepted(token, first);
-    clock_fake_advance(&fake, 20 * MINUTE_US - 30 * USEC_PER_SEC - 1);
-    assert_true(provider_token_expired(token, first));
-    provider_token_header(token, &second);
-    assert_int_equal(first, second);
-    clock_fake_advance(&fake, 1);
-    assert_true(provider_token_expired(token, first));
-    provider_token_header(token, &second);
-    assert_int_equal(second, first + 1);
-    assert_true(provider_token_expired(token, first)); /* late answers change nothing */
-    provider_token_header(token, &first);
-    assert_int_equal(first, second);
-}
-
-/* A machine that slept, or whose clock was set forward: the monotonic clock does not show it. */
-static void test_the_token_ages_by_the_wall_clock_too(void **state)
-{
-    g_autofree char *key = pki_file(pki, "apns.p8");
-    uint32_t first, second;
-
-    (void)state;
-    clock_fake_init(&fake, RIG_NOW_S * USEC_PER_SEC);
-    loa_auto(provider_token) token =
-        provider_token_new(key, "LOAKEY0001", "LOATEAM001", &fake.clock, NULL);
-    provider_token_header(token, &first);
-    fake.utc_us += 60 * MINUTE_US;
-    provider_token_header(token, &second);
-    assert_int_equal(second, first + 1);
-}
-
 /* ---- dry run, freeing ---- */
 
 static void test_dry_runs(void **state)
@@ -416,112 +345,6 @@ static void test_free_ends_pushes_and_drops_dry_runs(void **state)
     assert_int_equal(push.done, 1);
     assert_int_equal(push.verdict.kind, VERDICT_UNKNOWN);
     assert_int_equal(rig.dry_runs, 0);
-}
-
-/* ---- rendering ---- */
-
-struct level_case {
-    const char *what;
-    const char *realm, *kind, *level;
-    bool silent, critical_alerts;
-    const char *interruption, *priority, *sound;
-};
-
-static const struct level_case levels[] = {
-    {"emergency", "live", "CANH_BAO", "khan_cap", false, true, "critical", "10", "dictionary"},
-    {"no entitlement", "live", "CANH_BAO", "khan_cap", false, false, "active", "10", "default"},
-    {"exercise", "exercise", "CANH_BAO", "khan_cap", false, true, "time-sensitive", "10",
-     "default"},
-    {"priority", "live", "THONG_TIN", "uu_tien", false, true, "time-sensitive", "10", "default"},
-    {"information", "live", "THONG_TIN", "thuong", false, true, "active", "10", "default"},
-    {"silent", "live", "THONG_TIN", "thuong", true, true, "passive", "5", ""},
-    {"an emergency is never silent", "live", "CANH_BAO", "khan_cap", true, true, "critical", "10",
-     "dictionary"},
-};
-
-static void test_interruption_levels(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < G_N_ELEMENTS(levels); i++) {
-        const struct level_case *c = &levels[i];
-        struct message m = rig_message();
-        struct apns_style style = {.critical_alerts = c->critical_alerts,
-                                   .fallback_level = (char *)"active"};
-        m.realm = c->realm, m.kind = c->kind, m.level = c->level, m.silent = c->silent;
-        struct channel_payload *payload = apns_payload_render(&m, &style, NULL);
-        g_autoptr(json_t) body = json_loads(payload->body, 0, NULL);
-        const json_t *aps = json_object_get(body, "aps"), *sound = json_object_get(aps, "sound");
-        const char *heard = json_is_object(sound)   ? "dictionary"
-                            : json_is_string(sound) ? json_string_value(sound)
-                                                    : "";
-        const char *level = json_string_value(json_object_get(aps, "interruption-level"));
-        if (strcmp(level, c->interruption) != 0 || strcmp(payload->priority, c->priority) != 0 ||
-            strcmp(heard, c->sound) != 0)
-            fail_msg("%s: %s %s %s", c->what, level, payload->priority, heard);
-        apns_payload_free(payload);
-    }
-}
-
-static void test_the_notification_says_everything_once(void **state)
-{
-    struct message m = rig_message();
-    struct apns_style style = {.critical_alerts = true, .fallback_level = (char *)"active"};
-    struct channel_payload *payload = apns_payload_render(&m, &style, NULL);
-    g_autoptr(json_t) body = json_loads(payload->body, 0, NULL);
-    const json_t *aps = json_object_get(body, "aps"), *alert = json_object_get(aps, "alert");
-    const char *text = json_string_value(json_object_get(alert, "body"));
-    json_int_t cut = json_integer_value(json_object_get(body, "cut"));
-
-    (void)state;
-    assert_string_equal(json_string_value(json_object_get(alert, "title")), m.title);
-    assert_string_equal(text, "Nước sông Bằng lên nhanh.\nLên chỗ cao ngay!");
-    assert_int_equal(cut, strlen(m.body));
-    assert_memory_equal(text, m.body, (size_t)cut);
-    assert_string_equal(text + cut + 1, m.instruction);
-    assert_int_equal(json_integer_value(json_object_get(aps, "mutable-content")), 1);
-    assert_string_equal(json_string_value(json_object_get(body, "alert")), m.alert_id);
-    assert_string_equal(json_string_value(json_object_get(body, "v")), "1");
-    assert_int_equal(strlen(json_string_value(json_object_get(body, "sig"))), 86);
-    assert_null(json_object_get(body, "title"));
-    assert_null(json_object_get(body, "body"));
-    assert_null(json_object_get(body, "instruction"));
-    assert_int_equal(payload->body_len, strlen(payload->body));
-    apns_payload_free(payload);
-
-    m.instruction = "";
-    m.store = false;
-    payload = apns_payload_render(&m, &style, NULL);
-    json_t *plain = json_loads(payload->body, 0, NULL);
-    assert_null(json_object_get(plain, "cut"));
-    assert_string_equal(payload->expiration, "0");
-    json_decref(plain);
-    apns_payload_free(payload);
-}
-
-static void test_size_is_counted_in_bytes_of_the_body(void **state)
-{
-    struct message m = rig_message();
-    struct apns_style style = {.fallback_level = (char *)"active"};
-    g_autofree char *text = g_strnfill(5000, 'a');
-    struct channel_payload *payload = apns_payload_render(&m, &style, NULL);
-    size_t spare = APNS_PAYLOAD_MAX - payload->body_len + strlen(m.body);
-    g_autoptr(GError) error = NULL;
-
-    (void)state;
-    apns_payload_free(payload);
-    /* "cut" grows from two digits to four */
-    text[spare - 2] = '\0';
-    m.body = text;
-    payload = apns_payload_render(&m, &style, &error);
-    assert_null(error);
-    assert_int_equal(payload->body_len, APNS_PAYLOAD_MAX);
-    apns_payload_free(payload);
-    text[spare - 2] = 'a';
-    text[spare - 1] = '\0';
-    assert_null(apns_payload_render(&m, &style, &error));
-    assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_INVALID));
-    assert_non_null(strstr(error->message, "4097"));
-    assert_non_null(strstr(error->message, "4096"));
 }
 
 /* ---- settings ---- */
@@ -617,14 +440,8 @@ int main(void)
         cmocka_unit_test(test_a_malformed_token_is_dead_without_a_request),
         cmocka_unit_test(test_shutdown_drains_the_connection),
         cmocka_unit_test(test_an_expired_token_is_replaced_on_a_new_connection),
-        cmocka_unit_test(test_the_token_lives_between_40_and_50_minutes),
-        cmocka_unit_test(test_the_token_is_minted_early_only_once_in_20_minutes),
-        cmocka_unit_test(test_the_token_ages_by_the_wall_clock_too),
         cmocka_unit_test(test_dry_runs),
         cmocka_unit_test(test_free_ends_pushes_and_drops_dry_runs),
-        cmocka_unit_test(test_interruption_levels),
-        cmocka_unit_test(test_the_notification_says_everything_once),
-        cmocka_unit_test(test_size_is_counted_in_bytes_of_the_body),
         cmocka_unit_test(test_bad_settings_are_named),
         cmocka_unit_test(test_a_renderer_needs_no_credentials),
     };

@@ -130,7 +130,8 @@ static inline void rig_send(struct rig *rig, struct rig_push *push, enum lane la
 static inline void rig_write_file(const char *dir, const char *name, const char *text)
 {
     g_autofree char *path = pki_file(dir, name);
-    assert_true(g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
+    assert_true(
+        g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
 }
 
 static inline void rig_drop_log(enum log_level level, const char *event, const char *line,

@@ -1,22 +1,17 @@
 /* lib: loa_fcm */
 /* The FCM channel against a scripted server that is also the OAuth server: requests, the access
- * token's life, and what the rendered message says. */
+ * token's life, the settings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
-
 #include "base/crypto.h"
 #include "base/error.h"
 #include "base/metrics.h"
-#include "fcm/account.h"
 #include "fcm/fcm.h"
-#include "fcm/payload.h"
-#include "tests/unit/channel_rig.h"
+#include "tests/unit/fcm_rig.h"
 
 #define UNAUTHENTICATED "{\"error\":{\"code\":401,\"status\":\"UNAUTHENTICATED\"}}"
 #define BAD_TOKEN                                                                                  \
@@ -98,24 +93,12 @@ static void provider_stop(struct provider *p)
     g_free(p->form);
 }
 
-static char *account_text(const char *token_uri)
-{
-    g_autoptr(json_t) account =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type", "service_account", "project_id",
-                  "loa-test", "private_key_id", "kid-1", "private_key", private_pem, "client_email",
-                  "loa@loa-test.iam.gserviceaccount.com", "token_uri", token_uri);
-    char *dumped = json_dumps(account, 0), *text = g_strdup(dumped);
-
-    free(dumped);
-    return text;
-}
-
 static struct settings *settings_for(const struct provider *p)
 {
     struct settings *s = settings_defaults();
     g_autofree char *endpoint = g_strdup_printf("localhost:%u", p->peer->port);
     g_autofree char *token_uri = g_strdup_printf("https://localhost:%u/token", p->peer->port);
-    g_autofree char *account = account_text(token_uri);
+    g_autofree char *account = rig_account_text(private_pem, token_uri);
     g_autofree char *ca = pki_file(pki, "ca.pem"), *file = pki_file(pki, "account.json");
     const char *const values[][2] = {{"endpoint", endpoint},
                                      {"ca_file", ca},
@@ -445,139 +428,7 @@ static void test_free_ends_pushes_and_drops_dry_runs(void **state)
     assert_int_equal(rig.dry_runs, 0);
 }
 
-/* ---- rendering ---- */
-
-static json_t *body_json(const struct message *message, int64_t now_s)
-{
-    struct channel_payload *payload = fcm_payload_render(message, now_s, NULL);
-    struct h2_piece pieces[H2_PIECES_MAX];
-    g_autoptr(GString) text = g_string_new(NULL);
-    json_t *body;
-
-    fcm_payload_body(payload, "tok", false, false, pieces);
-    for (int i = 0; i < H2_PIECES_MAX; i++)
-        g_string_append_len(text, pieces[i].data, (gssize)pieces[i].len);
-    body = json_loads(text->str, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(body);
-    fcm_payload_free(payload);
-    return body;
-}
-
-static void test_the_message_is_data_only(void **state)
-{
-    struct message m = rig_message();
-    g_autoptr(json_t) body = body_json(&m, RIG_NOW_S + 60);
-    json_t *message = json_object_get(body, "message"), *data = json_object_get(message, "data");
-    const json_t *android = json_object_get(message, "android");
-    const char *key;
-    json_t *value;
-
-    (void)state;
-    assert_int_equal(json_object_size(body), 1);
-    assert_int_equal(json_object_size(message), 3); /* no notification, no collapse_key */
-    assert_string_equal(json_string_value(json_object_get(message, "token")), "tok");
-    assert_int_equal(json_object_size(android), 3);
-    assert_string_equal(json_string_value(json_object_get(android, "priority")), "HIGH");
-    assert_string_equal(json_string_value(json_object_get(android, "ttl")), "3540s");
-    assert_true(json_is_true(json_object_get(android, "direct_boot_ok")));
-    assert_string_equal(json_string_value(json_object_get(data, "alert")), m.alert_id);
-    assert_string_equal(json_string_value(json_object_get(data, "instruction")), m.instruction);
-    json_object_foreach(data, key, value)
-    {
-        assert_true(json_is_string(value));
-        assert_string_not_equal(key, "from"); /* FCM's own names are forbidden */
-        assert_string_not_equal(key, "message_type");
-        assert_false(g_str_has_prefix(key, "google.") || g_str_has_prefix(key, "gcm."));
-    }
-}
-
-struct android_case {
-    bool silent, store;
-    int64_t expires_in_s;
-    const char *priority, *ttl;
-};
-
-static void test_priority_and_time_to_live(void **state)
-{
-    static const struct android_case cases[] = {
-        {false, true, 3600, "HIGH", "3600s"},        {true, true, 3600, "NORMAL", "3600s"},
-        {false, false, 3600, "HIGH", "0s"},          {false, true, -5, "HIGH", "0s"},
-        {false, true, 99999999, "HIGH", "2419200s"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        struct message m = rig_message();
-        m.silent = cases[i].silent, m.store = cases[i].store;
-        m.expires_s = RIG_NOW_S + cases[i].expires_in_s;
-        g_autoptr(json_t) body = body_json(&m, RIG_NOW_S);
-        const json_t *android = json_object_get(json_object_get(body, "message"), "android");
-        assert_string_equal(json_string_value(json_object_get(android, "priority")),
-                            cases[i].priority);
-        assert_string_equal(json_string_value(json_object_get(android, "ttl")), cases[i].ttl);
-    }
-}
-
-static void test_size_is_counted_as_fcm_counts(void **state)
-{
-    struct message m = rig_message();
-    g_autofree char *text = g_strnfill(5000, 'a');
-    struct channel_payload *payload = fcm_payload_render(&m, RIG_NOW_S, NULL);
-    size_t spare = FCM_PAYLOAD_MAX - fcm_payload_size(payload) + strlen(m.body);
-    g_autoptr(GError) error = NULL;
-
-    (void)state;
-    fcm_payload_free(payload);
-    text[spare] = '\0';
-    text[0] = '\n'; /* two bytes on the wire, one as FCM counts */
-    m.body = text;
-    payload = fcm_payload_render(&m, RIG_NOW_S, &error);
-    assert_null(error);
-    assert_int_equal(fcm_payload_size(payload), FCM_PAYLOAD_MAX);
-    fcm_payload_free(payload);
-    text[spare] = 'a';
-    text[spare + 1] = '\0';
-    assert_null(fcm_payload_render(&m, RIG_NOW_S, &error));
-    assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_INVALID));
-    assert_non_null(strstr(error->message, "4097"));
-    assert_non_null(strstr(error->message, "4096"));
-}
-
-/* ---- the account ---- */
-
-static void test_a_bad_account_is_named(void **state)
-{
-    static const struct {
-        const char *field, *value;
-        const char *mentions;
-    } rows[] = {
-        {"project_id", NULL, "project_id"},
-        {"project_id", "a/b", "project_id"},
-        {"client_email", NULL, "client_email"},
-        {"private_key_id", NULL, "private_key_id"},
-        {"private_key", "-----BEGIN PRIVATE KEY-----\nAAAA\n", "private_key"},
-        {"token_uri", "http://localhost/token", "token_uri"},
-    };
-    g_autofree char *file = pki_file(pki, "bad.json"), *text = account_text("https://x/token");
-
-    (void)state;
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(json_t) account = json_loads(text, 0, NULL);
-        if (rows[i].value != NULL)
-            json_object_set_new(account, rows[i].field, json_string(rows[i].value));
-        else
-            json_object_del(account, rows[i].field);
-        char *dumped = json_dumps(account, 0);
-        rig_write_file(pki, "bad.json", dumped);
-        free(dumped);
-        assert_null(fcm_account_load(file, &error));
-        assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_INVALID));
-        if (strstr(error->message, rows[i].mentions) == NULL ||
-            strstr(error->message, "bad.json") == NULL)
-            fail_msg("%s: %s", rows[i].field, error->message);
-    }
-}
+/* ---- settings ---- */
 
 static void test_bad_settings_are_refused(void **state)
 {
@@ -604,31 +455,12 @@ static void test_bad_settings_are_refused(void **state)
     provider_stop(&p);
 }
 
-/* ---- the key ---- */
-
-static char *bio_text(BIO *bio)
-{
-    char *data;
-    gsize len = (gsize)BIO_get_mem_data(bio, &data);
-    char *text = g_strndup(data, len);
-
-    BIO_free(bio);
-    return text;
-}
-
 static int set_up(void **state)
 {
-    EVP_PKEY *key = EVP_RSA_gen(2048);
-    BIO *private_half = BIO_new(BIO_s_mem()), *public_half = BIO_new(BIO_s_mem());
-
     (void)state;
     log_set_sink(rig_drop_log, NULL);
     crypto_init();
-    PEM_write_bio_PKCS8PrivateKey(private_half, key, NULL, NULL, 0, NULL, NULL);
-    PEM_write_bio_PUBKEY(public_half, key);
-    EVP_PKEY_free(key);
-    private_pem = bio_text(private_half);
-    public_pem = bio_text(public_half);
+    rig_rsa_key(&private_pem, &public_pem);
     pki = pki_make();
     return pki == NULL;
 }
@@ -654,10 +486,6 @@ int main(void)
         cmocka_unit_test(test_dry_runs),
         cmocka_unit_test(test_a_dry_run_without_credentials_says_so),
         cmocka_unit_test(test_free_ends_pushes_and_drops_dry_runs),
-        cmocka_unit_test(test_the_message_is_data_only),
-        cmocka_unit_test(test_priority_and_time_to_live),
-        cmocka_unit_test(test_size_is_counted_as_fcm_counts),
-        cmocka_unit_test(test_a_bad_account_is_named),
         cmocka_unit_test(test_bad_settings_are_refused),
     };
 
