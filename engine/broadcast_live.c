@@ -11,7 +11,9 @@
 #include "engine/broadcast_live_store.h"
 #include "engine/broadcast_store.h"
 
-#define SHELF_MAX 256
+#define SHELF_MAX    256
+#define VERSIONS_MAX 16 /* of one alert: Loa writes two, others are forged */
+#define PAGE_TRIES   8  /* queries for one page: hidden rows leave gaps */
 
 /* A verified broadcast, or the knowledge that one does not verify (broadcast NULL). */
 struct shelf_item {
@@ -177,45 +179,81 @@ static json_t *public_json(const struct broadcast *broadcast, const char *langua
     return object;
 }
 
-/* Renders the listed broadcasts, without those that do not verify. */
-static json_t *render(struct broadcast_shelf *shelf, struct db *db, const PGresult *ids,
-                      const char *language,
-                      json_t *(*to_json)(const struct broadcast *, const char *, bool),
-                      GError **error)
+/* Row i of ids, when it verifies and no genuine correction hides it; else *out is NULL. false: the
+ * database failed. */
+static bool get_shown(struct broadcast_shelf *shelf, struct db *db, const PGresult *ids, int i,
+                      struct shelf_item **out, GError **error)
 {
-    g_autoptr(json_t) array = json_array();
+    struct shelf_item *item, *correction;
+    bool hidden = false;
 
+    *out = NULL;
+    if (!db_is_null(ids, i, 2)) {
+        correction = shelf_get(shelf, db, db_get_i64(ids, i, 2), error);
+        if (correction == NULL)
+            return false;
+        hidden = correction->broadcast != NULL;
+        item_drop(shelf, correction);
+    }
+    if (hidden)
+        return true;
+    item = shelf_get(shelf, db, db_get_i64(ids, i, 0), error);
+    if (item == NULL)
+        return false;
+    if (item->broadcast != NULL)
+        *out = item;
+    else
+        item_drop(shelf, item);
+    return true;
+}
+
+/* Appends the listed broadcasts to array, without those that are not shown. */
+static bool render(struct broadcast_shelf *shelf, struct db *db, const PGresult *ids,
+                   const char *language,
+                   json_t *(*to_json)(const struct broadcast *, const char *, bool), json_t *array,
+                   GError **error)
+{
     for (int i = 0; i < PQntuples(ids); i++) {
-        struct shelf_item *item = shelf_get(shelf, db, db_get_i64(ids, i, 0), error);
+        struct shelf_item *item;
+        if (!get_shown(shelf, db, ids, i, &item, error))
+            return false;
         if (item == NULL)
-            return NULL;
-        if (item->broadcast != NULL)
-            json_array_append_new(array,
-                                  to_json(item->broadcast, language, db_get_bool(ids, i, 1)));
+            continue;
+        json_array_append_new(array, to_json(item->broadcast, language, db_get_bool(ids, i, 1)));
         item_drop(shelf, item);
     }
-    return g_steal_pointer(&array);
+    return true;
 }
 
 json_t *broadcast_live(struct broadcast_shelf *shelf, struct db *db, const char *realm,
                        const char *commune, const char *language, GError **error)
 {
     g_autoptr(PGresult) ids = broadcast_live_ids(db, realm, commune, BROADCAST_LIVE_MAX, error);
+    g_autoptr(json_t) list = json_array();
 
-    return ids != NULL ? render(shelf, db, ids, language, payload_json, error) : NULL;
+    if (ids == NULL || !render(shelf, db, ids, language, payload_json, list, error))
+        return NULL;
+    return g_steal_pointer(&list);
 }
 
 json_t *broadcast_public_list(struct broadcast_shelf *shelf, struct db *db, bool active_only,
                               int64_t before_id, int limit, int64_t *out_next, GError **error)
 {
-    g_autoptr(PGresult) ids =
-        broadcast_public_ids(db, active_only, before_id > 0 ? before_id : INT64_MAX, limit, error);
-    json_t *list;
+    g_autoptr(json_t) list = json_array();
 
-    if (ids == NULL || (list = render(shelf, db, ids, "vi", public_json, error)) == NULL)
-        return NULL;
-    *out_next = PQntuples(ids) == limit ? db_get_i64(ids, limit - 1, 0) : 0;
-    return list;
+    *out_next = before_id > 0 ? before_id : INT64_MAX;
+    for (int try = 0; try < PAGE_TRIES && (int)json_array_size(list) < limit; try++) {
+        int wanted = limit - (int)json_array_size(list);
+        g_autoptr(PGresult) ids = broadcast_public_ids(db, active_only, *out_next, wanted, error);
+        if (ids == NULL || !render(shelf, db, ids, "vi", public_json, list, error))
+            return NULL;
+        if (PQntuples(ids) < wanted) {
+            *out_next = 0;
+            break;
+        }
+        *out_next = db_get_i64(ids, wanted - 1, 0);
+    }
+    return g_steal_pointer(&list);
 }
 
 /* What an alert id may look like; anything else (also bytes that are not UTF-8) names no alert. */
@@ -230,14 +268,14 @@ json_t *broadcast_public_get(struct broadcast_shelf *shelf, struct db *db, const
                              GError **error)
 {
     g_autoptr(PGresult) ids = NULL;
-    g_autoptr(json_t) list = NULL;
+    g_autoptr(json_t) list = json_array();
 
     if (alert_id_valid(alert_id)) {
-        ids = broadcast_public_id(db, alert_id, error);
-        if (ids == NULL || (list = render(shelf, db, ids, "vi", public_json, error)) == NULL)
+        ids = broadcast_public_id(db, alert_id, VERSIONS_MAX, error);
+        if (ids == NULL || !render(shelf, db, ids, "vi", public_json, list, error))
             return NULL;
     }
-    if (json_array_size(list) == 1)
+    if (json_array_size(list) > 0)
         return json_incref(json_array_get(list, 0));
     g_set_error(error, LOA_ERROR, LOA_ERROR_NOT_FOUND, "there is no such alert");
     return NULL;

@@ -98,7 +98,7 @@ void fanout_forget(struct fanout *fanout, const void *user)
 static struct fan_channel *find_channel(struct fanout *f, const char *name)
 {
     for (size_t i = 0; i < f->n_channels; i++)
-        if (strcmp(f->channels[i].channel->name, name) == 0)
+        if (g_strcmp0(f->channels[i].channel->name, name) == 0)
             return &f->channels[i];
     return NULL;
 }

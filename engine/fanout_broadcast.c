@@ -1,6 +1,6 @@
 /* Broadcasts in use: loaded once, verified before the first frame, rendered once per channel,
- * language and loudness. A row whose release signature is wrong is refused for good and raises an
- * alarm. */
+ * language and loudness. A row whose release signature is wrong is refused by this process and
+ * raises an alarm. */
 #include <assert.h>
 #include <string.h>
 

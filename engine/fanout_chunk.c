@@ -112,6 +112,14 @@ static void taken(PGresult *res, const GError *error, void *user)
         return;
     for (int row = 0; row < PQntuples(res); row++) {
         struct range range = {(int32_t)db_get_i64(res, row, 0), (int32_t)db_get_i64(res, row, 1)};
+        if (range.first < 0 || range.size < 1 || range.first > chunk->member_count - range.size) {
+            log_event(LOG_LEVEL_ALERT, "chunk_broken",
+                      LOG_INT("broadcast", chunk->claim.broadcast_id),
+                      LOG_INT("chunk", chunk->claim.chunk_no), LOG_INT("first", range.first));
+            fan_chunk_lose(chunk); /* the lease stays: tried once per lease, not without a pause */
+            fan_chunk_step(chunk);
+            return;
+        }
         metric_add(METRIC_FLIGHTS_UNCERTAIN, chunk->lane->channel->channel->name, 1);
         log_event(LOG_LEVEL_WARN, "flight_uncertain",
                   LOG_INT("broadcast", chunk->claim.broadcast_id),

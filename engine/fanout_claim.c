@@ -31,11 +31,12 @@ static void chunk_claimed(struct fan_lane *lane, const PGresult *res, int row, i
     fan_chunk_held(chunk, asked_us);
     g_ptr_array_add(lane->chunks, chunk);
     metric_add(METRIC_CHUNKS_CLAIMED, lane->channel->channel->name, 1);
-    if (chunk->member_count > MEMBERS_MAX ||
+    if (chunk->member_count > MEMBERS_MAX || chunk->next_position < 0 ||
+        chunk->next_position > chunk->member_count ||
         !members_decode(members, len, chunk->ids, (size_t)chunk->member_count, &error)) {
         log_event(LOG_LEVEL_ALERT, "chunk_broken", LOG_INT("broadcast", chunk->claim.broadcast_id),
                   LOG_INT("chunk", chunk->claim.chunk_no),
-                  LOG_STR("error", error != NULL ? error->message : "too many members"));
+                  LOG_STR("error", error != NULL ? error->message : "its numbers do not fit"));
         chunk->phase = CHUNK_LOST; /* the lease stays: tried once per lease, not without a pause */
     }
     fan_chunk_step(chunk);

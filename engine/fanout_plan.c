@@ -18,8 +18,7 @@ struct plan {
     struct fanout *fanout;
     int64_t broadcast_id;
     struct fan_broadcast *broadcast; /* counted in broadcast->chunks */
-    bool claimed;
-    bool waiting; /* for the broadcast to be loaded */
+    bool waiting;                    /* for the broadcast to be loaded */
     int32_t epoch;
     int64_t cursor;
     int32_t next_chunk;
@@ -191,12 +190,10 @@ static void claimed(PGresult *res, const GError *error, void *user)
         fanout_check_drained(f);
         return;
     }
-    plan->claimed = true;
     plan->cursor = db_get_i64(res, 0, 0);
     plan->next_chunk = (int32_t)db_get_i64(res, 0, 1);
     plan->epoch = (int32_t)db_get_i64(res, 0, 2);
-    plan->waiting = true;
-    fan_plans_step(f);
+    read_step(plan);
 }
 
 void fan_plan_start(struct fanout *f, int64_t broadcast_id)
@@ -211,11 +208,13 @@ void fan_plan_start(struct fanout *f, int64_t broadcast_id)
     plan->broadcast_id = broadcast_id;
     plan->broadcast = fan_broadcast_get(f, broadcast_id);
     plan->broadcast->chunks++;
+    plan->waiting = true;
     g_ptr_array_add(f->plans, plan);
-    fanout_plan_claim(f->options.db_plan, broadcast_id, f->options.owner,
-                      f->options.settings->deliver_lease_ms, claimed, plan);
+    fan_plans_step(f);
 }
 
+/* Only who has verified the broadcast takes the lease: a process without the right public key must
+ * not keep the others from planning. */
 void fan_plans_step(struct fanout *f)
 {
     for (guint i = f->plans->len; i-- > 0;) {
@@ -226,7 +225,8 @@ void fan_plans_step(struct fanout *f)
         if (plan->broadcast->state == FAN_BROADCAST_REFUSED)
             plan_free(plan);
         else
-            read_step(plan);
+            fanout_plan_claim(f->options.db_plan, plan->broadcast_id, f->options.owner,
+                              f->options.settings->deliver_lease_ms, claimed, plan);
     }
 }
 

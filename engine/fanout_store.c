@@ -1,8 +1,9 @@
-/* The SQL of claims and flights. Every write begins with `mine`: the update of the chunk's lease
+/* The SQL of flights. Every write begins with `mine`: the update of the chunk's lease
  * under its epoch. When another process holds the chunk, `mine` is empty and nothing else happens.
  */
 #include "engine/fanout_store.h"
 
+#include "engine/fanout_sql.h"
 #include "engine/outcome.h"
 
 /* $1 broadcast, $2 chunk, $3 epoch, $4 lease in ms: the head of every write. */
@@ -10,17 +11,6 @@
     "WITH mine AS (UPDATE fanout_chunk SET"                                                        \
     "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / 1000.0)"              \
     "   WHERE broadcast_id = $1 AND chunk_no = $2 AND epoch = $3 RETURNING 1)"
-
-/* Whether a broadcast b ends on channel CHANNEL now, as an outcome byte; 0 = it goes on. */
-#define CLOSING(channel)                                                                           \
-    "CASE WHEN b.state = 'cancelled' THEN 7"                                                       \
-    "     WHEN b.expires_at <= clock_timestamp() THEN 6"                                           \
-    "     WHEN EXISTS (SELECT FROM fanout_halt h WHERE h.broadcast_id = b.id"                      \
-    "                  AND h.channel = " channel ") THEN 3 ELSE 0 END"
-
-#define STOPPED(channel)                                                                           \
-    "EXISTS (SELECT FROM fanout_stop s WHERE s.scope IN ('all', 'channel:' || " channel            \
-    ", 'broadcast:' || b.id))"
 
 /* The device columns that a push needs; $N is stale_days. */
 #define DEVICE_COLUMNS(stale)                                                                      \
@@ -38,153 +28,6 @@ static struct db_params *claim_params(const struct chunk_claim *claim)
     db_param_i32(params, claim->epoch);
     db_param_i64(params, claim->lease_ms);
     return params;
-}
-
-void fanout_poll(struct db_async *db, db_async_cb cb, void *user)
-{
-    static const char sql[] =
-        "SELECT 'now' AS what, NULL::bigint AS broadcast_id, NULL::text AS channel,"
-        "       clock_timestamp() AS now"
-        " UNION ALL SELECT 'stop', CASE WHEN scope LIKE 'broadcast:%'"
-        "       THEN substr(scope, 11)::bigint END,"
-        "       CASE WHEN scope LIKE 'channel:%' THEN substr(scope, 9) END, NULL FROM fanout_stop"
-        " UNION ALL SELECT 'live', id, NULL, NULL FROM broadcast"
-        "       WHERE released_at IS NOT NULL AND finished_at IS NULL AND refused_at IS NULL"
-        " UNION ALL SELECT 'cancelled', id, NULL, NULL FROM broadcast"
-        "       WHERE state = 'cancelled' AND finished_at IS NULL"
-        " UNION ALL SELECT 'share', count(*), c.name, NULL FROM process p,"
-        "       unnest(p.channels) AS c (name) WHERE p.role = 'deliver'"
-        "       AND p.seen_at > clock_timestamp() - interval '10 s' GROUP BY c.name"
-        " UNION ALL SELECT 'plan', b.id, NULL, NULL FROM fanout_plan p"
-        "       JOIN broadcast b ON b.id = p.broadcast_id"
-        "       WHERE NOT p.done AND b.released_at IS NOT NULL AND b.finished_at IS NULL"
-        "       AND b.refused_at IS NULL"
-        "       AND (p.lease_until IS NULL OR p.lease_until < clock_timestamp())";
-
-    db_async_query(db, sql, NULL, cb, user);
-}
-
-void fanout_claim(struct db_async *db, const char *channel, enum lane lane, int limit,
-                  const char *owner, int64_t lease_ms, const int64_t *refused, size_t n_refused,
-                  db_async_cb cb, void *user)
-{
-    static const char sql[] =
-        "WITH pick AS MATERIALIZED ("
-        "   SELECT c.broadcast_id, c.chunk_no, " CLOSING(
-            "$1") " AS closing"
-                  "   FROM fanout_chunk c JOIN broadcast b ON b.id = c.broadcast_id"
-                  "   WHERE c.channel = $1 AND c.lane = $2 AND c.state = 'open' AND c.protocol <= "
-                  "$3"
-                  "   AND (c.lease_until IS NULL OR c.lease_until < clock_timestamp())"
-                  "   AND b.refused_at IS NULL AND b.id <> ALL ($7)"
-                  "   AND (" CLOSING(
-                      "$1") " <> 0 OR ("
-                            "       c.due_at <= clock_timestamp() AND NOT " STOPPED(
-                                "$1") "       AND (c.channel <> 'mqtt' OR b.mqtt_acked_at IS NOT "
-                                      "NULL)"
-                                      "       AND NOT EXISTS (SELECT FROM fanout_chunk o WHERE "
-                                      "o.broadcast_id = b.corrects"
-                                      "                       AND o.chunk_no = c.chunk_no AND "
-                                      "o.state = 'open')))"
-                                      "   ORDER BY c.priority, c.broadcast_id, c.chunk_no LIMIT $4 "
-                                      "FOR UPDATE OF c SKIP LOCKED)"
-                                      " UPDATE fanout_chunk c SET lease_owner = $5, epoch = "
-                                      "c.epoch + 1,"
-                                      "   lease_until = clock_timestamp() + make_interval(secs => "
-                                      "$6::bigint / 1000.0)"
-                                      " FROM pick WHERE c.broadcast_id = pick.broadcast_id AND "
-                                      "c.chunk_no = pick.chunk_no"
-                                      " RETURNING c.broadcast_id, c.chunk_no, c.epoch, "
-                                      "c.member_count, c.next_position,"
-                                      "           c.members, pick.closing";
-    struct db_params *params = db_params_new();
-
-    db_param_text(params, channel);
-    db_param_i32(params, (int32_t)lane);
-    db_param_i32(params, FANOUT_PROTOCOL);
-    db_param_i32(params, limit);
-    db_param_text(params, owner);
-    db_param_i64(params, lease_ms);
-    db_param_i64_array(params, refused, n_refused);
-    db_async_query(db, sql, params, cb, user);
-}
-
-void fanout_claim_unserved(struct db_async *db, int limit, const char *owner, int64_t lease_ms,
-                           const int64_t *refused, size_t n_refused, db_async_cb cb, void *user)
-{
-    /* Whoever serves a chunk claims it within a poll of its end: four leases are long after. */
-    static const char sql[] =
-        "WITH long_ago AS MATERIALIZED (SELECT clock_timestamp()"
-        "       - make_interval(secs => $4::bigint / 250.0) AS at),"
-        " pick AS MATERIALIZED (SELECT c.broadcast_id, c.chunk_no, " CLOSING(
-            "c.channel") " AS closing FROM long_ago, broadcast b JOIN fanout_chunk c ON "
-                         "c.broadcast_id = b.id"
-                         "   WHERE b.released_at IS NOT NULL AND b.finished_at IS NULL AND "
-                         "b.refused_at IS NULL"
-                         "   AND b.id <> ALL ($5) AND (b.expires_at < long_ago.at OR "
-                         "b.cancelled_at < long_ago.at)"
-                         "   AND c.state = 'open' AND c.protocol <= $1"
-                         "   AND (c.lease_until IS NULL OR c.lease_until < long_ago.at)"
-                         "   ORDER BY c.broadcast_id, c.chunk_no LIMIT $2 FOR UPDATE OF c SKIP "
-                         "LOCKED)"
-                         " UPDATE fanout_chunk c SET lease_owner = $3, epoch = c.epoch + 1,"
-                         "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / "
-                         "1000.0)"
-                         " FROM pick WHERE c.broadcast_id = pick.broadcast_id AND c.chunk_no = "
-                         "pick.chunk_no"
-                         " AND pick.closing <> 0"
-                         " RETURNING c.broadcast_id, c.chunk_no, c.epoch, c.member_count, "
-                         "c.next_position,"
-                         "           c.members, pick.closing";
-    struct db_params *params = db_params_new();
-
-    db_param_i32(params, FANOUT_PROTOCOL);
-    db_param_i32(params, limit);
-    db_param_text(params, owner);
-    db_param_i64(params, lease_ms);
-    db_param_i64_array(params, refused, n_refused);
-    db_async_query(db, sql, params, cb, user);
-}
-
-void fanout_renew(struct db_async *db, const struct chunk_claim *claims, size_t n, db_async_cb cb,
-                  void *user)
-{
-    static const char sql[] =
-        "UPDATE fanout_chunk c"
-        " SET lease_until = clock_timestamp() + make_interval(secs => $4::bigint / 1000.0)"
-        " FROM unnest($1::bigint[], $2::integer[], $3::integer[]) AS m (b, n, e)"
-        " WHERE c.broadcast_id = m.b AND c.chunk_no = m.n AND c.epoch = m.e"
-        " AND c.lease_until IS NOT NULL" /* null: finished and given back a moment ago */
-        " RETURNING c.broadcast_id, c.chunk_no";
-    g_autofree int64_t *broadcasts = g_new(int64_t, n);
-    g_autofree int32_t *numbers = g_new(int32_t, n);
-    g_autofree int32_t *epochs = g_new(int32_t, n);
-    struct db_params *params = db_params_new();
-
-    for (size_t i = 0; i < n; i++) {
-        broadcasts[i] = claims[i].broadcast_id;
-        numbers[i] = claims[i].chunk_no;
-        epochs[i] = claims[i].epoch;
-    }
-    db_param_i64_array(params, broadcasts, n);
-    db_param_i32_array(params, numbers, n);
-    db_param_i32_array(params, epochs, n);
-    db_param_i64(params, n > 0 ? claims[0].lease_ms : 0);
-    db_async_query(db, sql, params, cb, user);
-}
-
-void fanout_release(struct db_async *db, const struct chunk_claim *claim, db_async_cb cb,
-                    void *user)
-{
-    static const char sql[] = "UPDATE fanout_chunk SET lease_owner = NULL, lease_until = NULL,"
-                              "   epoch = epoch + 1"
-                              " WHERE broadcast_id = $1 AND chunk_no = $2 AND epoch = $3";
-    struct db_params *params = db_params_new();
-
-    db_param_i64(params, claim->broadcast_id);
-    db_param_i32(params, claim->chunk_no);
-    db_param_i32(params, claim->epoch);
-    db_async_query(db, sql, params, cb, user);
 }
 
 void fanout_takeover(struct db_async *db, const struct chunk_claim *claim, bool resend,
@@ -240,27 +83,19 @@ void fanout_mark(struct db_async *db, const struct chunk_claim *claim, int32_t f
      */
     static const char sql[] =
         "WITH now AS MATERIALIZED ("
-        "   SELECT " CLOSING("c.channel") " AS closing, " STOPPED(
-            "c.channel") " AS stopped,"
-                         "          c.epoch = $3 AS held,"
-                         "          EXISTS (SELECT FROM fanout_flight f WHERE f.broadcast_id = $1"
-                         "                  AND f.chunk_no = $2 AND f.first = $5 AND f.epoch = $3) "
-                         "AS marked"
-                         "   FROM fanout_chunk c JOIN broadcast b ON b.id = c.broadcast_id"
-                         "   WHERE c.broadcast_id = $1 AND c.chunk_no = $2),"
-                         " mine AS (UPDATE fanout_chunk c SET next_position = $5 + $6,"
-                         "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / "
-                         "1000.0)"
-                         "   FROM now WHERE c.broadcast_id = $1 AND c.chunk_no = $2 AND c.epoch = "
-                         "$3"
-                         "   AND c.next_position = $5 AND now.closing = 0 AND NOT now.stopped "
-                         "RETURNING 1),"
-                         " flight AS (INSERT INTO fanout_flight (broadcast_id, chunk_no, first, "
-                         "size, epoch)"
-                         "   SELECT $1, $2, $5, $6, $3 FROM mine RETURNING 1)"
-                         " SELECT EXISTS (SELECT FROM flight) OR now.marked, now.held, "
-                         "now.closing, now.stopped"
-                         " FROM now";
+        "   SELECT " CLOSING " AS closing, " STOPPED " AS stopped, c.epoch = $3 AS held,"
+        "          EXISTS (SELECT FROM fanout_flight f WHERE f.broadcast_id = $1"
+        "                  AND f.chunk_no = $2 AND f.first = $5 AND f.epoch = $3) AS marked"
+        "   FROM fanout_chunk c JOIN broadcast b ON b.id = c.broadcast_id"
+        "   WHERE c.broadcast_id = $1 AND c.chunk_no = $2),"
+        " mine AS (UPDATE fanout_chunk c SET next_position = $5 + $6,"
+        "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / 1000.0)"
+        "   FROM now WHERE c.broadcast_id = $1 AND c.chunk_no = $2 AND c.epoch = $3"
+        "   AND c.next_position = $5 AND now.closing = 0 AND NOT now.stopped RETURNING 1),"
+        " flight AS (INSERT INTO fanout_flight (broadcast_id, chunk_no, first, size, epoch)"
+        "   SELECT $1, $2, $5, $6, $3 FROM mine RETURNING 1)"
+        " SELECT EXISTS (SELECT FROM flight) OR now.marked, now.held, now.closing, now.stopped"
+        " FROM now";
     struct db_params *params = claim_params(claim);
 
     db_param_i32(params, first);

@@ -8,7 +8,7 @@ static const char list_sql[] =
     " ARRAY(SELECT k.broker FROM broker_ack k WHERE k.broadcast_id = b.id),"
     " b.mqtt_acked_at IS NOT NULL"
     " FROM broadcast b"
-    " WHERE b.released_at IS NOT NULL AND b.refused_at IS NULL AND b.expires_at > clock_timestamp()"
+    " WHERE b.released_at IS NOT NULL AND b.expires_at > clock_timestamp()"
     " AND NOT EXISTS (SELECT FROM fanout_stop s"
     "   WHERE s.scope IN ('all', 'channel:mqtt', 'broadcast:' || b.id))"
     " ORDER BY emergency DESC, b.id DESC LIMIT $1";

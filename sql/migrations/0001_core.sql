@@ -132,7 +132,7 @@ CREATE TABLE fanout_chunk (
     lane smallint NOT NULL CHECK (lane BETWEEN 0 AND 2), -- enum lane of engine/channel.h
     priority smallint NOT NULL,                          -- lower first; 0 = emergency
     members bytea NOT NULL,                              -- ascending ids, delta-coded (LEB128)
-    member_count integer NOT NULL CHECK (member_count > 0),
+    member_count integer NOT NULL CHECK (member_count BETWEEN 1 AND 16384), -- MEMBERS_MAX
     next_position integer NOT NULL DEFAULT 0,            -- members before it are in flights
     -- open: something is owed. done: every member has its outcome. A correction's chunk is claimed
     -- only when the chunk of the same number of the broadcast it corrects is done.
@@ -142,7 +142,8 @@ CREATE TABLE fanout_chunk (
     lease_until timestamptz,
     epoch integer NOT NULL DEFAULT 0,
     protocol smallint NOT NULL DEFAULT 1,
-    PRIMARY KEY (broadcast_id, chunk_no)
+    PRIMARY KEY (broadcast_id, chunk_no),
+    CHECK (next_position BETWEEN 0 AND member_count)
 );
 CREATE INDEX fanout_chunk_claim ON fanout_chunk (channel, lane, priority, broadcast_id, chunk_no)
     WHERE state = 'open';
@@ -151,7 +152,7 @@ CREATE INDEX fanout_chunk_claim ON fanout_chunk (channel, lane, priority, broadc
 CREATE TABLE fanout_flight (
     broadcast_id bigint NOT NULL,
     chunk_no integer NOT NULL,
-    first integer NOT NULL,       -- position of its first member in the chunk
+    first integer NOT NULL CHECK (first >= 0),       -- position of its first member in the chunk
     size smallint NOT NULL CHECK (size BETWEEN 1 AND 1000),
     epoch integer NOT NULL,       -- of the claim that sent it last
     uncertain smallint NOT NULL DEFAULT 0, -- times it was taken over while out
@@ -166,7 +167,7 @@ CREATE TABLE fanout_retry (
     broadcast_id bigint NOT NULL,
     device_id bigint NOT NULL,
     chunk_no integer NOT NULL,
-    position integer NOT NULL,   -- in the chunk
+    position integer NOT NULL CHECK (position >= 0),   -- in the chunk
     attempt smallint NOT NULL,   -- attempts made so far
     first_at timestamptz NOT NULL,
     next_at timestamptz NOT NULL,
@@ -217,7 +218,7 @@ CREATE TABLE process (
     role text NOT NULL,
     host text NOT NULL,
     pid integer NOT NULL,
-    channels text[] NOT NULL DEFAULT '{}',
+    channels text[] NOT NULL DEFAULT '{}' CHECK (array_position(channels, NULL) IS NULL),
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now()
 );

@@ -1,7 +1,11 @@
 /* lib: loa_h2 */
 /* Rate and CPU of the bare send loop: N requests shaped like APNs' over C connections to a given
  * server. Usage: bench_h2_send HOST:PORT CA.pem REQUESTS CONNECTIONS STREAMS BODY_BYTES
- * docs/scale.md says how to run h2load with the same bytes beside it. */
+ *
+ * Server: nghttpd -d DIR -m 1000 -w 20 -W 24 PORT KEY CERT, with an empty file DIR/3.
+ * Beside it: h2load -t 1 -n REQUESTS -c CONNECTIONS -m STREAMS -d BODY -i URIS with the headers
+ * below; URIS are lines like https://HOST:PORT/3?device=64-hex-digits. h2load would index apns-id,
+ * so give it the 48 bytes that this costs as a longer authorization, which is never indexed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -418,6 +418,37 @@ static void test_forged_row_sends_nothing(void **state)
     }
 }
 
+/* A process without the right public key refuses alone: it does not silence the others. */
+static void test_one_process_without_the_key(void **state)
+{
+    struct stage *stage = stage_new("fanout_keyless");
+    struct script_channel *a = script_channel_new("fcm"), *b = script_channel_new("fcm");
+    struct release_keys *right = stage->keys, *wrong;
+    uint8_t other[1][ED25519_KEY_LEN] = {{1}};
+    struct stage_loop *keyless, *good;
+    int64_t id;
+
+    (void)state;
+    stage_devices(stage, "fcm", 3000, true);
+    wrong = release_keys_new((const uint8_t(*)[ED25519_KEY_LEN])other, 1);
+    stage->keys = wrong;
+    keyless = stage_loop_new(stage, "keyless", &a, 1);
+    stage->keys = right;
+    id = stage_release(stage, true);
+    stage_until(stage, "SELECT count(*) FROM audit WHERE act = 'broadcast_refused'");
+    good = stage_loop_new(stage, "good", &b, 1);
+    stage_until(stage, ALL_FINISHED);
+    assert_int_equal(a->sent, 0);
+    assert_int_equal(stage_outcomes(stage, id, OUTCOME_ACCEPTED), 3000);
+    stage_assert_sums(stage);
+    stage_loop_kill(keyless);
+    stage_loop_kill(good);
+    release_keys_free(wrong);
+    a->channel.ops->free(&a->channel);
+    b->channel.ops->free(&b->channel);
+    stage_free(stage);
+}
+
 /* Two processes share one broadcast; nobody gets it twice. */
 static void test_two_processes(void **state)
 {
@@ -463,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_forged_row_sends_nothing),
+        cmocka_unit_test(test_one_process_without_the_key),
         cmocka_unit_test(test_two_processes),
     };
 

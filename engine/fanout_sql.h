@@ -1,0 +1,18 @@
+/* Pieces of SQL that several statements of the fan-out share; for fanout_*store.c only. They speak
+ * of broadcast b and chunk c. */
+#ifndef LOA_ENGINE_FANOUT_SQL_H
+#define LOA_ENGINE_FANOUT_SQL_H
+
+/* The outcome byte (engine/outcome.h) that ends the chunk now; 0 = it goes on. */
+#define CLOSING                                                                                    \
+    "CASE WHEN b.state = 'cancelled' THEN 7"                                                       \
+    "     WHEN b.expires_at <= clock_timestamp() THEN 6"                                           \
+    "     WHEN EXISTS (SELECT FROM fanout_halt h WHERE h.broadcast_id = b.id"                      \
+    "                  AND h.channel = c.channel) THEN 3 ELSE 0 END"
+
+/* Whether a stop switch holds it. */
+#define STOPPED                                                                                    \
+    "EXISTS (SELECT FROM fanout_stop s WHERE s.scope IN ('all', 'channel:' || c.channel,"          \
+    " 'broadcast:' || b.id))"
+
+#endif
