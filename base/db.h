@@ -94,6 +94,8 @@ void db_copy_abort(struct db *db);
 
 /* Maps a failed result or connection to LOA_ERROR, as documented at db_query. For db_async.c. */
 void db_error_from_result(const PGresult *res, GError **error);
+/* The server said so: the message ends in its SQLSTATE and may name tables and constraints. */
+bool db_error_is_servers(const GError *error);
 
 /* The raw connection, for LISTEN and for advisory use inside base/ only. */
 PGconn *db_conn(struct db *db);

@@ -77,6 +77,13 @@ void db_error_from_result(const PGresult *res, GError **error)
     g_set_error(error, LOA_ERROR, code, "%s [%s]", text->str, sqlstate);
 }
 
+bool db_error_is_servers(const GError *error)
+{
+    const char *at = strrchr(error->message, '[');
+    return error->domain == LOA_ERROR && at != NULL &&
+           strspn(at + 1, G_CSET_A_2_Z G_CSET_DIGITS) == 5 && strcmp(at + 6, "]") == 0;
+}
+
 char *db_connection_message(const PGconn *conn)
 {
     char *text = g_strdup(PQerrorMessage(conn));

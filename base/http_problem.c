@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/db.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -54,8 +55,23 @@ char *http_problem_wire(unsigned status, const char *type, const char *title, co
                            status, title, strlen(json), json);
 }
 
+/* The server's text names tables and constraints: it goes to the log. Whatever it refuses but a
+ * conflict (missing rights, no room, a row that should have been checked before) is ours to mend.
+ */
+static struct http_problem_error from_database(enum loa_error code)
+{
+    if (code == LOA_ERROR_RETRY || code == LOA_ERROR_UNCERTAIN)
+        return (struct http_problem_error){503, "unavailable", "Temporarily unavailable",
+                                           "Send the request again in a moment."};
+    if (code == LOA_ERROR_CONFLICT)
+        return (struct http_problem_error){409, "conflict", "Conflict", NULL};
+    return (struct http_problem_error){500, "internal", "Internal error", NULL};
+}
+
 struct http_problem_error http_problem_from_error(const GError *error)
 {
+    if (error->domain == LOA_ERROR && db_error_is_servers(error))
+        return from_database((enum loa_error)error->code);
     if (error->domain != LOA_ERROR)
         return (struct http_problem_error){500, "internal", "Internal error", NULL};
     switch ((enum loa_error)error->code) {

@@ -10,7 +10,7 @@
 
 #include "base/json.h"
 
-#define DEVICE_TOKEN_MAX       4096 /* bytes; FCM names no limit, real ones have about 160 */
+#define DEVICE_TOKEN_MAX       2048 /* bytes; real ones have about 160, an index row 2,704 */
 #define DEVICE_APNS_TOKEN_MIN  64   /* hex digits */
 #define DEVICE_APNS_TOKEN_MAX  200
 #define DEVICE_OS_MAX          64

@@ -156,6 +156,7 @@ static void test_errors_say_what_may_be_done(void **state)
         if (!g_error_matches(error, LOA_ERROR, (int)cases[i].code))
             fail_msg("%s: %d %s", cases[i].sql, error->code, error->message);
         assert_null(strstr(error->message, "secret"));
+        assert_true(db_error_is_servers(error) == (strstr(cases[i].sql, "COPY") == NULL));
     }
     assert_int_equal(number("SELECT count(*) FROM e"), 1); /* usable after all of them */
     run("DROP TABLE f, e; DROP FUNCTION raise");

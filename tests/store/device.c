@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "engine/device.h"
 #include "engine/device_store.h"
 #include "tests/support/stage.h"
 
@@ -78,6 +79,23 @@ static void test_same_key_same_device(void **state)
     assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_CONFLICT));
     assert_int_equal(
         stage_i64(stage, "SELECT count(*) FROM device WHERE push_token LIKE 'tok-key-%'"), 1);
+}
+
+/* What the rules let through, the unique index can hold, though it does not compress. */
+static void test_longest_token(void **state)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    struct stage *stage = *state;
+    char token[DEVICE_TOKEN_MAX + 1] = "";
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    bool created;
+
+    for (size_t i = 0; i < DEVICE_TOKEN_MAX; i++)
+        token[i] = alphabet[g_rand_int_range(random, 0, sizeof(alphabet) - 1)];
+    struct device_state told = fcm(token);
+    loa_auto(device_row) row = add(stage, "longest-token", &told, &created);
+    assert_string_equal(row->state.push_token, token);
 }
 
 static void test_token_moves_to_the_newer(void **state)
@@ -268,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_key_same_device),
+        cmocka_unit_test(test_longest_token),
         cmocka_unit_test(test_token_moves_to_the_newer),
         cmocka_unit_test(test_replay_does_not_take_the_token_back),
         cmocka_unit_test(test_update),

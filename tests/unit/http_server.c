@@ -71,12 +71,24 @@ static void handle_error(struct http_request *request, void *user)
     http_reply_error(request, error);
 }
 
+/* As db_error.c writes it. */
+static void handle_database_error(struct http_request *request, void *user)
+{
+    g_autoptr(GError) error = NULL;
+    (void)user;
+    g_set_error(&error, LOA_ERROR,
+                (gint)g_ascii_strtoll(http_request_segment(request, 0), NULL, 10),
+                "index row of secret [54000]");
+    http_reply_error(request, error);
+}
+
 static const struct http_route routes[] = {
     {"GET", "/hello", "hello", 0, handle_hello},
     {"POST", "/echo", "echo", ECHO_MAX, handle_echo},
     {"GET", "/items/{id}", "item_show", 0, handle_item},
     {"DELETE", "/items/{id}", "item_delete", 0, handle_item},
     {"GET", "/error/{code}", "error", 0, handle_error},
+    {"GET", "/database/{code}", "database", 0, handle_database_error},
 };
 static const char *const proxies[] = {"::ffff:127.0.0.1", NULL};
 
@@ -193,6 +205,11 @@ static void test_answers(void **state)
         {"GET /error/4", "", 409, {"urn:loa:problem:conflict"}, NULL},
         {"GET /error/5", "", 403, {"urn:loa:problem:denied"}, NULL},
         {"GET /error/6", "", 429, {"urn:loa:problem:limit"}, NULL},
+        {"GET /database/0", "", 503, {"Retry-After: 5\r\n"}, "secret"},
+        {"GET /database/2", "", 500, {"urn:loa:problem:internal"}, "secret"},
+        {"GET /database/4", "", 409, {"urn:loa:problem:conflict"}, "secret"},
+        {"GET /database/5", "", 500, {"urn:loa:problem:internal"}, "secret"},
+        {"GET /database/6", "", 500, {"urn:loa:problem:internal"}, "secret"},
     };
     loa_auto(http_server) server = start(options_with(0));
     (void)state;
