@@ -213,10 +213,10 @@ static bool create(struct command *command, const struct create_options *o, stru
                                                      .again = o->again};
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     loa_auto(broadcast) b = broadcast_new();
-    loa_auto(meter) meter = meter_open(command->settings, command->clock, error);
+    loa_auto(meter) meter = meter_open(command->settings, command->clock);
     int64_t now_utc_us, existing;
 
-    if (meter == NULL || !broadcast_store_now(acting->db, &now_utc_us, error) ||
+    if (!broadcast_store_now(acting->db, &now_utc_us, error) ||
         !fill(o, command->settings, now_utc_us, b, error))
         return false;
     acting->actor.meter = meter_get(meter);

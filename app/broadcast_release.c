@@ -67,8 +67,8 @@ static bool approve(struct command *command, struct acting *acting, const char *
     if (!broadcast_store_resolve(acting->db, which, &id, error))
         return false;
     b = broadcast_load(acting->db, id, error);
-    meter = meter_open(command->settings, command->clock, error);
-    if (b == NULL || meter == NULL)
+    meter = meter_open(command->settings, command->clock);
+    if (b == NULL)
         return false;
     acting->actor.meter = meter_get(meter);
     if (b->state == BROADCAST_DRAFT) {

@@ -4,8 +4,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "app/channels.h"
 #include "app/command.h"
-#include "app/meter.h"
 #include "base/error.h"
 #include "base/http_listen.h"
 #include "engine/device_secret.h"
@@ -74,6 +74,7 @@ static void check_addresses(struct check *check)
 static void check_contents(struct check *check)
 {
     const struct settings *settings = check->settings;
+    struct channels channels;
     g_autoptr(GError) secret_error = NULL, keys_error = NULL, channel_error = NULL;
 
     if (settings->device_secret_key_file[0] == '\0') {
@@ -92,8 +93,10 @@ static void check_contents(struct check *check)
         if (keys == NULL)
             fault(check, keys_error->message);
     }
-    loa_auto(meter) meter = meter_open(settings, check->clock, &channel_error);
-    if (meter == NULL)
+    if (channels_open_push(&channels, (const char *const *)settings->deliver_channels, settings,
+                           check->clock, &channel_error))
+        channels_clear(&channels);
+    else
         fault(check, channel_error->message);
 }
 

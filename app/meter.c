@@ -1,11 +1,15 @@
-/* Opens the configured channels without starting them, only to measure payloads. */
+/* Measures payloads: FCM and APNs render without credentials, so whoever writes a broadcast needs
+ * no provider key, and a text that is too long is refused wherever it is written. */
 #include "app/meter.h"
 
-#include "app/channels.h"
+#include "apns/apns.h"
+#include "fcm/fcm.h"
 #include "mqtt/alert.h"
 
+#define RENDERERS 2
+
 struct meter {
-    struct channels channels;
+    struct channel *channels[RENDERERS];
     struct broadcast_meter meter;
 };
 
@@ -20,26 +24,21 @@ static bool fits_mqtt(const struct message *messages, size_t n, GError **error)
     return true;
 }
 
-struct meter *meter_open(const struct settings *settings, const struct clock *clock, GError **error)
+struct meter *meter_open(const struct settings *settings, const struct clock *clock)
 {
     struct meter *meter = g_new0(struct meter, 1);
 
-    if (!channels_open_push(&meter->channels, (const char *const *)settings->deliver_channels,
-                            settings, clock, error)) {
-        g_free(meter);
-        return NULL;
-    }
-    meter->meter = (struct broadcast_meter){.channels = meter->channels.channel,
-                                            .n_channels = meter->channels.n,
-                                            .fits_together = fits_mqtt};
+    meter->channels[0] = fcm_renderer_new(clock);
+    meter->channels[1] = apns_renderer_new(settings);
+    meter->meter = (struct broadcast_meter){
+        .channels = meter->channels, .n_channels = RENDERERS, .fits_together = fits_mqtt};
     return meter;
 }
 
 void meter_close(struct meter *meter)
 {
-    if (meter == NULL)
-        return;
-    channels_clear(&meter->channels);
+    for (size_t i = 0; i < RENDERERS; i++)
+        meter->channels[i]->ops->free(meter->channels[i]);
     g_free(meter);
 }
 

@@ -1,4 +1,4 @@
-/* The real channels, not started, to measure payloads with. */
+/* The real renderers of the channels, without credentials, to measure payloads with. */
 #ifndef LOA_APP_METER_H
 #define LOA_APP_METER_H
 
@@ -9,8 +9,7 @@
 
 struct meter;
 /* settings and clock are borrowed until meter_close. Owned. */
-struct meter *meter_open(const struct settings *settings, const struct clock *clock,
-                         GError **error);
+struct meter *meter_open(const struct settings *settings, const struct clock *clock);
 void meter_close(struct meter *meter);
 LOA_AUTO_DEFINE(meter, meter_close)
 /* Borrowed until meter_close. */
