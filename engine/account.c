@@ -35,13 +35,15 @@ bool account_may_act(const struct account *account, const struct signing_key *ke
     uint8_t public_key[ED25519_KEY_LEN];
 
     if (account->disabled_utc_us != 0) {
-        g_set_error(error, LOA_ERROR, LOA_ERROR_DENIED, "account \"%s\" is disabled",
-                    account->name);
+        g_set_error(error, LOA_ERROR, LOA_ERROR_DENIED,
+                    "account \"%s\" is disabled: another account must act", account->name);
         return false;
     }
     signing_key_public(key, public_key);
     if (!crypto_equal(public_key, account->public_key, sizeof(public_key))) {
-        g_set_error(error, LOA_ERROR, LOA_ERROR_DENIED, "this key is not the key of account \"%s\"",
+        g_set_error(error, LOA_ERROR, LOA_ERROR_DENIED,
+                    "this key is not the key of account \"%s\": give --key with the file that was "
+                    "written when the account was created",
                     account->name);
         return false;
     }

@@ -68,7 +68,8 @@ struct account *account_store_find(struct db *db, const char *name_or_id, GError
     if (res == NULL)
         return NULL;
     if (PQntuples(res) == 0) {
-        g_set_error(error, LOA_ERROR, LOA_ERROR_NOT_FOUND, "no account \"%s\"", name_or_id);
+        g_set_error(error, LOA_ERROR, LOA_ERROR_NOT_FOUND,
+                    "no account \"%s\": loa account list names them", name_or_id);
         return NULL;
     }
     return decode(res, 0);

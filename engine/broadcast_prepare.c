@@ -374,6 +374,10 @@ bool broadcast_parse_expiry(const char *text, int64_t now_utc_us, int64_t *out_u
         return true;
     }
     when = g_date_time_new_from_iso8601(text, vietnam);
+    if (when == NULL) { /* GLib wants seconds, people do not */
+        g_autofree char *with_seconds = g_strconcat(text, ":00", NULL);
+        when = g_date_time_new_from_iso8601(with_seconds, vietnam);
+    }
     if (when == NULL) {
         g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID,
                     "expires: \"%s\" is neither a duration (30m, 6h, 3d) nor a time "

@@ -247,7 +247,8 @@ bool broadcast_store_check_communes(struct db *db, const struct broadcast *b, GE
     if (res == NULL)
         return false;
     if (!db_is_null(res, 0, 0)) {
-        g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "communes: unknown codes: %s",
+        g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID,
+                    "communes: unknown codes: %s; etc/areas.csv lists the known ones",
                     db_get_text(res, 0, 0));
         return false;
     }

@@ -11,14 +11,51 @@
 
 #include "engine/outcome.h"
 #include "tests/scenario/rig.h"
+#include "tests/support/testwait.h"
 
 #define SLOW_BELOW 20000 /* devices */
+#define LIMIT_MS   120000
 
 static int64_t from_env(const char *name, int64_t fallback)
 {
     const char *text = getenv(name);
 
     return text != NULL && text[0] != '\0' ? g_ascii_strtoll(text, NULL, 10) : fallback;
+}
+
+/* One broadcast under fire. */
+struct siege {
+    struct rig *rig;
+    GRand *random;
+    const char *finished; /* statement */
+    int kills, left;
+    int64_t next_us; /* the next kill */
+};
+
+static void kill_one(struct siege *siege)
+{
+    struct rig *rig = siege->rig;
+    struct rig_process *victim =
+        &rig->role[g_rand_int_range(siege->random, 0, (gint32)rig->n_roles)];
+
+    rig_kill(victim);
+    rig_start(rig, victim);
+    siege->kills++;
+    siege->left--;
+}
+
+static bool siege_over(void *user)
+{
+    struct siege *siege = user;
+
+    if (rig_i64(siege->rig, siege->finished) != 0)
+        return true;
+    if (siege->left > 0 && g_get_monotonic_time() >= siege->next_us) {
+        kill_one(siege);
+        siege->next_us = g_get_monotonic_time() + g_rand_int_range(siege->random, 0, 800000);
+    }
+    rig_assert_checks(siege->rig);
+    return false;
 }
 
 /* Finishes the broadcast while killing; returns how many were killed. */
@@ -28,27 +65,14 @@ static int kill_until_finished(struct rig *rig, GRand *random, int64_t id)
         g_strdup_printf("SELECT count(*) FROM broadcast WHERE id = %" G_GINT64_FORMAT
                         " AND finished_at IS NOT NULL",
                         id);
-    int kills = 0, left = g_rand_int_range(random, 1, 4);
-    int64_t end = g_get_monotonic_time() + 120 * G_USEC_PER_SEC;
-    int64_t next = g_get_monotonic_time() + g_rand_int_range(random, 0, 300000);
+    struct siege siege = {.rig = rig,
+                          .random = random,
+                          .finished = finished,
+                          .left = g_rand_int_range(random, 1, 4),
+                          .next_us = g_get_monotonic_time() + g_rand_int_range(random, 0, 300000)};
 
-    while (rig_i64(rig, finished) == 0) {
-        int64_t now = g_get_monotonic_time();
-        if (left > 0 && now >= next) {
-            struct rig_process *victim =
-                &rig->role[g_rand_int_range(random, 0, (gint32)rig->n_roles)];
-            rig_kill(victim);
-            rig_start(rig, victim);
-            kills++;
-            left--;
-            next = now + g_rand_int_range(random, 0, 800000);
-        }
-        rig_assert_checks(rig);
-        if (now > end)
-            rig_until(rig, finished, 1, false); /* prints the logs and fails */
-        g_usleep(5000);                         /* other processes work */
-    }
-    return kills;
+    assert_true(test_wait_until(siege_over, &siege, LIMIT_MS));
+    return siege.kills;
 }
 
 /* Returns the number of kills. */

@@ -1,5 +1,5 @@
 /* See the header. Children die with the test program (PR_SET_PDEATHSIG); their output goes to
- * DIR/NAME.log, whose tails are printed when a wait fails. */
+ * DIR/NAME.log, whose tails are printed when a test fails. */
 #include "tests/scenario/rig.h"
 
 #include <errno.h>
@@ -24,6 +24,9 @@
 
 #include "base/crypto.h"
 #include "tests/scenario/rig_internal.h"
+#include "tests/support/testwait.h"
+
+#define LOOK_US 20000 /* between two looks at the database: the roles need it, too */
 
 extern char **environ;
 
@@ -54,10 +57,10 @@ void rig_start(struct rig *rig, struct rig_process *process)
 
 static int reap(struct rig_process *process)
 {
-    int status;
+    int status = 0;
 
-    while (waitpid(process->pid, &status, 0) < 0)
-        assert_int_equal(errno, EINTR);
+    while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
     process->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -68,6 +71,15 @@ void rig_kill(struct rig_process *process)
         return;
     kill(process->pid, SIGKILL);
     reap(process);
+}
+
+bool rig_alive(const struct rig_process *process)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    return process->pid != 0 &&
+           waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
 }
 
 int rig_stop(struct rig_process *process)
@@ -102,16 +114,22 @@ char *rig_binary(const char *name)
 }
 
 /* Runs a program to its end. */
-int rig_run(char **argv, char **out)
+static int run(char **argv, char **out, char **out_errors)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL, *errors = NULL;
     int status;
 
-    if (!g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, child_setup, NULL, &text, &errors,
+    if (!g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, child_setup, NULL, out, out_errors,
                       &status, &error))
         fail_msg("%s: %s", argv[0], error->message);
-    status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int rig_run(char **argv, char **out)
+{
+    g_autofree char *text = NULL, *errors = NULL;
+    int status = run(argv, &text, &errors);
+
     if (status != 0)
         print_message("%s %s: exit %d\n%s%s", argv[0], argv[1], status, text, errors);
     if (out != NULL)
@@ -119,21 +137,43 @@ int rig_run(char **argv, char **out)
     return status;
 }
 
-int rig_loa(struct rig *rig, char **out, ...)
+static GPtrArray *loa_argv(struct rig *rig)
 {
-    g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
-    const char *arg;
-    va_list args;
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
 
     g_ptr_array_add(argv, rig_binary("loa"));
     g_ptr_array_add(argv, g_strdup("--config"));
     g_ptr_array_add(argv, g_strdup(rig->conf));
+    return argv;
+}
+
+int rig_loa(struct rig *rig, char **out, ...)
+{
+    g_autoptr(GPtrArray) argv = loa_argv(rig);
+    const char *arg;
+    va_list args;
+
     va_start(args, out);
     while ((arg = va_arg(args, const char *)) != NULL)
         g_ptr_array_add(argv, g_strdup(arg));
     va_end(args);
     g_ptr_array_add(argv, NULL);
     return rig_run((char **)argv->pdata, out);
+}
+
+int rig_loa_line(struct rig *rig, const char *line, char **out, char **out_errors)
+{
+    g_autoptr(GPtrArray) argv = loa_argv(rig);
+    g_autofree char *folder = g_strconcat(rig->dir, "/", NULL);
+    g_autoptr(GString) text = g_string_new(line);
+    g_auto(GStrv) words = NULL;
+
+    g_string_replace(text, "@", folder, 0);
+    assert_true(g_shell_parse_argv(text->str, NULL, &words, NULL));
+    for (char **word = words; *word != NULL; word++)
+        g_ptr_array_add(argv, g_strdup(*word));
+    g_ptr_array_add(argv, NULL);
+    return run((char **)argv->pdata, out, out_errors);
 }
 
 /* ---- control sockets ---- */
@@ -212,43 +252,57 @@ void rig_assert_checks(struct rig *rig)
     assert_int_equal(faults->len, 0);
 }
 
-static void print_logs(struct rig *rig)
-{
-    g_autofree char *command =
-        g_strdup_printf("for f in %s/*.log; do echo \"--- $f\"; tail -n 12 \"$f\"; done", rig->dir);
-    char *argv[] = {"sh", "-c", command, NULL};
-    g_autofree char *out = NULL;
+/* A question that is asked again and again. */
+struct until {
+    struct rig *rig;
+    const char *sql;
+    bool checks;
+    int64_t next_us; /* not before */
+};
 
-    rig_run(argv, &out);
-    fprintf(stderr, "%s\n", out); /* longer than cmocka prints */
+static bool until_true(void *user)
+{
+    struct until *until = user;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(PGresult) res = NULL;
+
+    if (g_get_monotonic_time() < until->next_us)
+        return false;
+    res = db_query(until->rig->db, until->sql, NULL, &error); /* may be down just now */
+    if (res != NULL && PQntuples(res) == 1 && db_get_i64(res, 0, 0) != 0)
+        return true;
+    if (res != NULL && until->checks)
+        rig_assert_checks(until->rig);
+    until->next_us = g_get_monotonic_time() + LOOK_US;
+    return false;
 }
 
 void rig_until(struct rig *rig, const char *sql, int limit_s, bool checks)
 {
-    int64_t end = g_get_monotonic_time() + limit_s * G_USEC_PER_SEC;
+    struct until until = {.rig = rig, .sql = sql, .checks = checks};
 
-    for (;;) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(PGresult) res = db_query(rig->db, sql, NULL, &error); /* may be down just now */
-        if (res != NULL && PQntuples(res) == 1 && db_get_i64(res, 0, 0) != 0)
-            return;
-        if (res != NULL && checks)
-            rig_assert_checks(rig);
-        if (g_get_monotonic_time() > end) {
-            print_logs(rig);
-            fail_msg("not true within %d s: %s", limit_s, sql);
-        }
-        g_usleep(20000); /* the pause between two looks at another process */
-    }
+    if (!test_wait_until(until_true, &until, limit_s * 1000))
+        fail_msg("not true within %d s: %s", limit_s, sql);
+}
+
+int rig_log_count(struct rig *rig, const char *process, const char *text)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s.log", rig->dir, process);
+    g_autofree char *log = NULL;
+    int n = 0;
+
+    if (!g_file_get_contents(path, &log, NULL, NULL))
+        return 0;
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at += strlen(text))
+        n++;
+    return n;
 }
 
 bool rig_logged(struct rig *rig, const char *process, const char *event)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s.log", rig->dir, process);
     g_autofree char *needle = g_strdup_printf("\"event\":\"%s\"", event);
-    g_autofree char *text = NULL;
 
-    return g_file_get_contents(path, &text, NULL, NULL) && strstr(text, needle) != NULL;
+    return rig_log_count(rig, process, needle) > 0;
 }
 
 /* ---- broadcasts ---- */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +19,13 @@
 #include "engine/area_store.h"
 #include "mqtt/mosquitto_conf.h"
 #include "tests/scenario/rig_internal.h"
+#include "tests/support/testwait.h"
 
-#define READY_S 60
+#define READY_S   60
+#define LOG_LINES "12"
+
+/* The rig that was not freed yet: a test has one at a time. */
+static struct rig *current;
 
 static void must(bool ok, const GError *error)
 {
@@ -40,9 +46,7 @@ static char **argv_of(const char *first, ...)
     return (char **)g_ptr_array_free(argv, FALSE);
 }
 
-/* A port that is free now; somebody else could take it before we do, then the start fails loudly.
- */
-static int free_port(void)
+int rig_free_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
@@ -170,41 +174,76 @@ static void start_broker(struct rig *rig, int n)
                                         .device_port = rig->broker_port[n][0],
                                         .engine_port = rig->broker_port[n][1],
                                         .devices_max = 10000,
-                                        .run_as = plain_user()};
+                                        .run_as = NULL};
     must(mosquitto_files_write(&options, (const void *)devices->data, devices->len, &error), error);
     give_away(dir);
-    rig_process_set(&rig->broker[n], name, argv_of("/usr/sbin/mosquitto", "-c", conf, NULL));
+    if (plain_user() !=
+        NULL) { /* setpriv: a change of user by itself would forget the parent's death */
+        g_autofree char *user = g_strdup_printf("--reuid=%s", plain_user());
+        g_autofree char *group = g_strdup_printf("--regid=%s", plain_user());
+        rig_process_set(&rig->broker[n], name,
+                        argv_of("/usr/bin/setpriv", user, group, "--clear-groups", "--pdeathsig",
+                                "KILL", "/usr/sbin/mosquitto", "-c", conf, NULL));
+    } else {
+        rig_process_set(&rig->broker[n], name, argv_of("/usr/sbin/mosquitto", "-c", conf, NULL));
+    }
     rig_start(rig, &rig->broker[n]);
 }
 
 /* ---- simulators ---- */
+
+struct sim_ready {
+    const char *log;
+    json_t *ports;
+};
+
+/* Its first line says where the ports are. */
+static bool sim_ports(void *user)
+{
+    struct sim_ready *ready = user;
+    g_autofree char *text = NULL;
+    const char *line, *end;
+
+    if (!g_file_get_contents(ready->log, &text, NULL, NULL) ||
+        (line = strstr(text, "{\"fcm\"")) == NULL || (end = strchr(line, '\n')) == NULL)
+        return false;
+    ready->ports = json_loadb(line, (size_t)(end - line), 0, NULL);
+    return ready->ports != NULL;
+}
+
+/* ports NULL: any that are free. */
+static void sim_set(struct rig *rig, const json_t *ports)
+{
+    static const char *const names[] = {"fcm", "apns", "apns_sandbox", "oauth"};
+    g_autofree char *pki = in_dir(rig, "pki"), *program = rig_binary("loa-sim");
+    char *address[G_N_ELEMENTS(names)];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        address[i] = g_strdup_printf("127.0.0.1:%d",
+                                     (int)json_integer_value(json_object_get(ports, names[i])));
+    g_strfreev(rig->sim.argv);
+    g_strfreev(rig->sim.envp);
+    rig_process_set(&rig->sim, "sim",
+                    argv_of(program, "serve", "--pki", pki, "--fcm", address[0], "--apns",
+                            address[1], "--apns-sandbox", address[2], "--oauth", address[3],
+                            "--control", rig->control, NULL));
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        g_free(address[i]);
+}
 
 static void start_sim(struct rig *rig, json_t **out_ports)
 {
     g_autofree char *pki = in_dir(rig, "pki"), *program = rig_binary("loa-sim");
     g_autofree char *log = in_dir(rig, "sim.log");
     char *make[] = {program, "pki", pki, NULL};
-    int64_t end = g_get_monotonic_time() + READY_S * G_USEC_PER_SEC;
+    struct sim_ready ready = {.log = log};
 
     assert_int_equal(rig_run(make, NULL), 0);
-    rig_process_set(&rig->sim, "sim",
-                    argv_of(program, "serve", "--pki", pki, "--fcm", "127.0.0.1:0", "--apns",
-                            "127.0.0.1:0", "--apns-sandbox", "127.0.0.1:0", "--oauth",
-                            "127.0.0.1:0", "--control", rig->control, NULL));
+    sim_set(rig, NULL);
     rig_start(rig, &rig->sim);
-    for (;;) { /* its first line says where the ports are */
-        g_autofree char *text = NULL;
-        g_file_get_contents(log, &text, NULL, NULL);
-        const char *line = text != NULL ? strstr(text, "{\"fcm\"") : NULL;
-        *out_ports = line != NULL && strchr(line, '\n') != NULL
-                         ? json_loadb(line, (size_t)(strchr(line, '\n') - line), 0, NULL)
-                         : NULL;
-        if (*out_ports != NULL)
-            return;
-        if (g_get_monotonic_time() > end)
-            fail_msg("loa-sim did not start: %s", text);
-        g_usleep(10000); /* another process */
-    }
+    assert_true(test_wait_until(sim_ports, &ready, READY_S * 1000));
+    sim_set(rig, ready.ports); /* a test that starts it again finds it at the same place */
+    *out_ports = ready.ports;
 }
 
 /* ---- configuration and roles ---- */
@@ -269,6 +308,13 @@ static void add_role(struct rig *rig, const char *name, const char *role)
     rig_start(rig, process);
 }
 
+static bool api_answers(void *user)
+{
+    static const struct rig_request request = {.method = "GET", .path = "/healthz"};
+
+    return rig_http(user, &request, NULL) == 200;
+}
+
 static void start_roles(struct rig *rig)
 {
     const struct rig_options *o = &rig->options;
@@ -283,6 +329,17 @@ static void start_roles(struct rig *rig)
         add_role(rig, "api", "api");
     if (o->tick)
         add_role(rig, "tick", "tick");
+    if (o->api)
+        assert_true(test_wait_until(api_answers, rig, READY_S * 1000));
+}
+
+static bool fleet_connected(void *user)
+{
+    struct rig *rig = user;
+    g_autoptr(json_t) stats = rig_fleet(rig, "{\"cmd\":\"stats\"}");
+
+    return stats != NULL &&
+           json_integer_value(json_object_get(stats, "connected")) == rig->options.fleet;
 }
 
 static void start_fleet(struct rig *rig)
@@ -293,7 +350,6 @@ static void start_fleet(struct rig *rig)
     g_autofree char *cut = g_strdup_printf("head -n %d %s > %s", rig->options.fleet, all, few);
     g_autoptr(GString) brokers = g_string_new(NULL);
     char *argv[] = {"sh", "-c", cut, NULL};
-    int64_t end = g_get_monotonic_time() + READY_S * G_USEC_PER_SEC;
 
     if (rig->options.fleet == 0)
         return;
@@ -305,15 +361,7 @@ static void start_fleet(struct rig *rig)
                             few, "--public-key", key, "--processes", "1", "--control",
                             rig->fleet_control, NULL));
     rig_start(rig, &rig->fleet);
-    for (;;) {
-        g_autoptr(json_t) stats = rig_fleet(rig, "{\"cmd\":\"stats\"}");
-        if (stats != NULL &&
-            json_integer_value(json_object_get(stats, "connected")) == rig->options.fleet)
-            return;
-        if (g_get_monotonic_time() > end)
-            fail_msg("the fleet did not connect");
-        g_usleep(20000); /* another process */
-    }
+    assert_true(test_wait_until(fleet_connected, rig, READY_S * 1000));
 }
 
 static void make_people(struct rig *rig)
@@ -332,46 +380,26 @@ static void make_database(struct rig *rig)
 {
     g_autoptr(GError) error = NULL;
 
-    rig->cluster = testpg_cluster_new(true);
+    rig->cluster = testpg_cluster_new_in(rig->options.pgdata_dir, true);
     rig->db = db_open(testpg_cluster_conninfo(rig->cluster), &error);
     must(rig->db != NULL, error);
     must(migrate_run(rig->db, LOA_SOURCE_DIR "/sql", &error) >= 0, error);
     must(area_load_csv(rig->db, LOA_SOURCE_DIR "/etc/areas.csv", &error) >= 0, error);
 }
 
-struct rig *rig_new(const struct rig_options *options)
-{
-    struct rig *rig = g_new0(struct rig, 1);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(json_t) ports = NULL;
-    g_autofree char *keys = NULL, *loa = rig_binary("loa");
+/* ---- the end ---- */
 
-    crypto_init();
-    rig->options = *options;
-    rig->dir = g_dir_make_tmp("loa-rig-XXXXXX", &error);
-    must(rig->dir != NULL, error);
-    assert_int_equal(chmod(rig->dir, 0755), 0);
-    rig->conf = in_dir(rig, "loa.conf");
-    rig->control = in_dir(rig, "sim.sock");
-    rig->fleet_control = in_dir(rig, "fleet.sock");
-    rig->api_port = free_port();
-    for (int i = 0; i < options->brokers; i++) {
-        rig->broker_port[i][0] = free_port();
-        rig->broker_port[i][1] = free_port();
-    }
-    make_database(rig);
-    start_sim(rig, &ports);
-    keys = in_dir(rig, "keys");
-    char *make_keys[] = {loa, "keys", "create", keys, NULL};
-    assert_int_equal(rig_run(make_keys, NULL), 0);
-    write_conf(rig, ports);
-    make_people(rig);
-    import_devices(rig);
-    for (int i = 0; i < options->brokers; i++)
-        start_broker(rig, i);
-    start_roles(rig);
-    start_fleet(rig);
-    return rig;
+/* The last lines of every log, whole: they are longer than cmocka prints. */
+static void print_logs(const struct rig *rig)
+{
+    g_autofree char *command = g_strdup_printf(
+        "for f in %s/*.log; do echo \"--- $f\"; tail -n " LOG_LINES " \"$f\"; done", rig->dir);
+    char *argv[] = {"sh", "-c", command, NULL};
+    g_autofree char *out = NULL;
+
+    if (rig->dir != NULL &&
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, NULL, NULL, NULL))
+        fprintf(stderr, "%s\n", out);
 }
 
 static void process_clear(struct rig_process *process)
@@ -385,6 +413,7 @@ void rig_free(struct rig *rig)
 {
     char *argv[] = {"rm", "-rf", rig->dir, NULL};
 
+    current = NULL;
     for (size_t i = 0; i < rig->n_roles; i++)
         process_clear(&rig->role[i]);
     process_clear(&rig->fleet);
@@ -393,10 +422,68 @@ void rig_free(struct rig *rig)
     process_clear(&rig->sim);
     db_close(rig->db);
     testpg_cluster_free(rig->cluster);
-    rig_run(argv, NULL);
+    if (rig->dir != NULL)
+        g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
     g_free(rig->dir);
     g_free(rig->conf);
     g_free(rig->control);
     g_free(rig->fleet_control);
     g_free(rig);
+}
+
+/* A test that has failed jumped over its rig_free. */
+static void free_current(void)
+{
+    if (current == NULL)
+        return;
+    print_logs(current);
+    rig_free(current);
+}
+
+/* After the cluster was made: testpg's own clean-up at exit must come behind ours. */
+static void set_current(struct rig *rig)
+{
+    static bool at_exit;
+
+    if (!at_exit)
+        atexit(free_current);
+    at_exit = true;
+    current = rig;
+}
+
+struct rig *rig_new(const struct rig_options *options)
+{
+    struct rig *rig = g_new0(struct rig, 1);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(json_t) ports = NULL;
+    g_autofree char *keys = NULL, *loa = rig_binary("loa");
+
+    crypto_init();
+    free_current();
+    rig->options = *options;
+    make_database(rig);
+    set_current(rig);
+    rig->dir = g_dir_make_tmp("loa-rig-XXXXXX", &error);
+    must(rig->dir != NULL, error);
+    assert_int_equal(chmod(rig->dir, 0755), 0);
+    rig->conf = in_dir(rig, "loa.conf");
+    rig->control = in_dir(rig, "sim.sock");
+    rig->fleet_control = in_dir(rig, "fleet.sock");
+    rig->api_port = rig_free_port();
+    for (int i = 0; i < options->brokers; i++) {
+        rig->broker_port[i][0] = rig_free_port();
+        rig->broker_port[i][1] = rig_free_port();
+    }
+    start_sim(rig, &ports);
+    keys = in_dir(rig, "keys");
+    char *make_keys[] = {loa, "keys", "create", keys, NULL};
+    assert_int_equal(rig_run(make_keys, NULL), 0);
+    write_conf(rig, ports);
+    make_people(rig);
+    import_devices(rig);
+    for (int i = 0; i < options->brokers; i++)
+        start_broker(rig, i);
+    start_roles(rig);
+    start_fleet(rig);
+    return rig;
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # A private PostgreSQL cluster for tests: unix socket only, in a short path, nobody else's data.
-#   postgres.sh init DIR on|off     make a cluster in the empty folder DIR; on = durable (fsync)
+#   postgres.sh init DIR on|off     make a cluster in the folder DIR; on = durable (fsync). DIR is
+#                                   empty, or holds a link "data" to an empty folder
 #   postgres.sh run DIR             become its server; it ends with the process that started it
 #   postgres.sh start FILE on|off   start one in the background and write its conninfo to FILE;
 #                                   it ends at stop, or when the process that called start ends
@@ -33,7 +34,10 @@ sweep() {
 init() { # DIR on|off
     sweep
     echo "$PPID" >"$1/owner"
-    [ "$(id -u)" != 0 ] || chown postgres: "$1"
+    if [ "$(id -u)" = 0 ]; then
+        chown postgres: "$1"
+        [ ! -d "$1/data" ] || chown postgres: "$1/data/"
+    fi
     as_server "$bin/initdb" -D "$1/data" -U loa -A trust -E UTF8 --locale=C.UTF-8 --no-sync \
         >"$1/initdb.log" 2>&1 || { cat "$1/initdb.log" >&2; exit 1; }
     cat >>"$1/data/postgresql.conf" <<EOF
@@ -112,7 +116,7 @@ start | stop)
     "$1" "$2" "${3:-off}"
     ;;
 *)
-    sed -n '2,8s/^# //p' "$self" >&2
+    sed -n '2,9s/^# //p' "$self" >&2
     exit 64
     ;;
 esac

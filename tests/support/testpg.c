@@ -113,13 +113,13 @@ static void stop_clusters(void)
         testpg_cluster_free(clusters[i]);
 }
 
-struct testpg_cluster *testpg_cluster_new(bool durable)
+struct testpg_cluster *testpg_cluster_new_in(const char *data_dir, bool durable)
 {
     size_t slot = 0;
     while (slot < CLUSTERS_MAX && clusters[slot] != NULL)
         slot++;
     if (slot == CLUSTERS_MAX)
-        die("testpg_cluster_new", "too many clusters");
+        die("testpg_cluster_new_in", "too many clusters");
     if (owner_pid == 0) {
         owner_pid = getpid();
         atexit(stop_clusters);
@@ -128,6 +128,11 @@ struct testpg_cluster *testpg_cluster_new(bool durable)
     cluster->dir = g_strdup("/tmp/loa-pg.XXXXXX");
     if (g_mkdtemp(cluster->dir) == NULL)
         die("mkdtemp", cluster->dir);
+    if (data_dir != NULL) {
+        g_autofree char *data = g_build_filename(cluster->dir, "data", NULL);
+        if (symlink(data_dir, data) != 0)
+            die("symlink", data);
+    }
     cluster->conninfo = g_strdup_printf("host=%s user=loa dbname=postgres", cluster->dir);
     int status = 1;
     if (waitpid(spawn("init", cluster->dir, durable ? "on" : "off"), &status, 0) < 0 || status != 0)
@@ -135,6 +140,11 @@ struct testpg_cluster *testpg_cluster_new(bool durable)
     clusters[slot] = cluster;
     testpg_cluster_start(cluster);
     return cluster;
+}
+
+struct testpg_cluster *testpg_cluster_new(bool durable)
+{
+    return testpg_cluster_new_in(NULL, durable);
 }
 
 /* ---- databases ---- */

@@ -17,6 +17,8 @@ const char *testpg_empty_database(const char *name);
 struct testpg_cluster;
 /* durable: with fsync. Owned: testpg_cluster_free stops it; forgotten ones are stopped at exit. */
 struct testpg_cluster *testpg_cluster_new(bool durable);
+/* The same with its data in an empty folder of the caller's, who removes it. */
+struct testpg_cluster *testpg_cluster_new_in(const char *data_dir, bool durable);
 void testpg_cluster_free(struct testpg_cluster *cluster);
 /* Of its database "postgres". Borrowed. */
 const char *testpg_cluster_conninfo(const struct testpg_cluster *cluster);

@@ -260,6 +260,8 @@ static void test_parse_expiry(void **state)
         {"3d", NOW + 72 * HOUR},
         {"1970-01-01T07:00:10", 10 * USEC_PER_SEC}, /* Viet Nam's time */
         {"1970-01-01T00:00:10Z", 10 * USEC_PER_SEC},
+        {"1970-01-01T07:10", 600 * USEC_PER_SEC}, /* as --help shows it */
+        {"1970-01-01T07:10:", 0},
         {"0m", 0},
         {"-5m", 0},
         {"6", 0},
