@@ -22,9 +22,10 @@ find_bin() {
     find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1
 }
 
-# Folders whose owner died without removing them.
+# Old folders whose owner died without removing them. Young ones are left alone: another run may be
+# about to name its owner.
 sweep() {
-    for dir in /tmp/loa-pg.*; do
+    find /tmp -maxdepth 1 -name 'loa-pg.*' -mmin +180 2>/dev/null | while read -r dir; do
         if [ -f "$dir/owner" ] && [ ! -d "/proc/$(cat "$dir/owner")" ]; then
             rm -rf "$dir"
         fi
