@@ -25,9 +25,9 @@ find_bin() {
 # Old folders whose owner died without removing them. Young ones are left alone: another run may be
 # about to name its owner.
 sweep() {
-    find /tmp -maxdepth 1 -name 'loa-pg.*' -mmin +180 2>/dev/null | while read -r dir; do
-        if [ -f "$dir/owner" ] && [ ! -d "/proc/$(cat "$dir/owner")" ]; then
-            rm -rf "$dir"
+    find /tmp -maxdepth 1 -name 'loa-pg.*' -mmin +180 2>/dev/null | while read -r old; do
+        if [ -f "$old/owner" ] && [ ! -d "/proc/$(cat "$old/owner")" ]; then
+            rm -rf "$old"
         fi
     done
 }
