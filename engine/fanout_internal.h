@@ -177,8 +177,11 @@ static inline int64_t fanout_utc(const struct fanout *f)
     return f->options.clock->clock.utc_us(&f->options.clock->clock);
 }
 
-/* fanout.c */
+/* fanout_poll.c */
 void fanout_poll_soon(struct fanout *fanout);
+gboolean fanout_poll_tick(gpointer fanout);
+
+/* fanout.c */
 void fanout_check_drained(struct fanout *fanout);
 /* Logs a failed statement (error NULL: it did not fail, but says nothing yet) and calls again(user)
  * after a pause: the statement is repeatable. */
