@@ -235,7 +235,7 @@ static bool approve_in_transaction(const struct broadcast_actor *actor, int64_t 
     hash = hash_text(b->content_hash);
     return sign_and_verify(actor, b, error) && broadcast_store_release(actor->db, b, error) &&
            audit(actor, "broadcast_released", id, hash, error) &&
-           broadcast_store_notify(actor->db, error);
+           broadcast_store_notify(actor->db, broadcast_is_emergency(b), error);
 }
 
 bool broadcast_approve(const struct broadcast_actor *actor, int64_t id,
@@ -294,7 +294,7 @@ static bool cancel_released(const struct broadcast_actor *actor, const struct br
            release_correction(actor, b, now_utc_us, &out->correction_id, error) &&
            audit(actor, "broadcast_cancelled", b->id, reason, error) &&
            audit(actor, "correction_released", out->correction_id, from, error) &&
-           broadcast_store_notify(actor->db, error);
+           broadcast_store_notify(actor->db, broadcast_is_emergency(b), error);
 }
 
 static bool cancel_in_transaction(const struct broadcast_actor *actor, int64_t id,

@@ -46,8 +46,9 @@ bool broadcast_store_insert_correction(struct db *db, const struct broadcast *co
 bool broadcast_store_release(struct db *db, const struct broadcast *broadcast, GError **error);
 /* draft → withdrawn. */
 bool broadcast_store_withdraw(struct db *db, int64_t id, int64_t account_id, GError **error);
-/* Wakes the delivery processes when the transaction commits. */
-bool broadcast_store_notify(struct db *db, GError **error);
+/* Wakes the delivery processes when the transaction commits; an emergency makes them hold
+ * everything else at once. */
+bool broadcast_store_notify(struct db *db, bool emergency, GError **error);
 
 /* Who would get it now: the read-back before a release. */
 struct broadcast_audience {

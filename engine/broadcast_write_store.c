@@ -207,7 +207,10 @@ bool broadcast_store_withdraw(struct db *db, int64_t id, int64_t account_id, GEr
                    params, error);
 }
 
-bool broadcast_store_notify(struct db *db, GError **error)
+bool broadcast_store_notify(struct db *db, bool emergency, GError **error)
 {
-    return db_exec(db, "SELECT pg_notify('loa_fanout', 'release')", NULL, error);
+    return db_exec(db,
+                   emergency ? "SELECT pg_notify('loa_fanout', 'emergency')"
+                             : "SELECT pg_notify('loa_fanout', 'release')",
+                   NULL, error);
 }

@@ -96,7 +96,8 @@ void fanout_forget(struct fanout *fanout, const void *user)
 static void notified(const char *channel, const char *payload, void *user)
 {
     (void)channel;
-    (void)payload;
+    if (strcmp(payload, "emergency") == 0)
+        fanout_overtake(user);
     fanout_poll_soon(user);
 }
 
@@ -228,6 +229,8 @@ void fanout_free(struct fanout *f)
         struct fan_channel *channel = &f->channels[i];
         if (channel->pump_source != 0)
             g_source_remove(channel->pump_source);
+        if (channel->quota_timer != 0)
+            g_source_remove(channel->quota_timer);
         for (int l = 0; l < LANE_COUNT; l++) {
             struct fan_lane *lane = &channel->lanes[l];
             while (lane->chunks->len > 0)
@@ -257,29 +260,28 @@ static struct fan_channel *channel_of(const struct fanout *f, const struct chann
 bool fanout_emergency_waiting(const struct fanout *f)
 {
     for (size_t i = 0; i < f->n_channels; i++)
-        for (int l = 0; l < LANE_COUNT; l++) {
-            const struct flight *head = g_queue_peek_head((GQueue *)&f->channels[i].lanes[l].ready);
-            if (head != NULL && head->chunk->broadcast->emergency)
-                return true;
-        }
+        if (f->channels[i].overtaken)
+            return true;
     return false;
 }
 
 bool fanout_channel_closed(const struct fanout *f, const struct channel *channel)
 {
-    struct fan_channel *self = channel_of(f, channel);
+    const struct fan_channel *self = channel_of(f, channel);
 
-    return fan_channel_closed(self) || quota_room(&self->quota, false, fanout_mono(f)) == 0;
+    return fan_channel_closed(self) || fanout_mono(f) < self->quota.gate_until_us;
 }
 
 int64_t fanout_quota_take(struct fanout *f, const struct channel *channel, int64_t n)
 {
     struct fan_channel *self = channel_of(f, channel);
-    int64_t room = quota_room(&self->quota, false, fanout_mono(f));
+    int64_t now_us = fanout_mono(f);
+    int64_t room = quota_room(&self->quota, false, now_us);
 
+    fan_channel_want(self, n, false);
     if (n > room)
         n = room;
-    quota_take(&self->quota, n);
+    quota_take(&self->quota, n, false, now_us);
     return n;
 }
 
@@ -290,7 +292,7 @@ void fanout_channel_stop(struct fanout *f, const struct channel *channel, const 
 
 void fanout_channel_gate(struct fanout *f, const struct channel *channel, int64_t wait_ms)
 {
-    quota_gate(&channel_of(f, channel)->quota, fanout_mono(f) + wait_ms * USEC_PER_MSEC);
+    fan_channel_gate(channel_of(f, channel), wait_ms * USEC_PER_MSEC);
 }
 
 void fanout_on_spare_room(struct fanout *f, void (*cb)(struct channel *channel, void *user),

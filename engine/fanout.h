@@ -28,7 +28,8 @@ void database_clock_follow(struct database_clock *clock, int64_t database_now_ut
 struct fanout_options {
     const char *owner;        /* process id text, for people */
     struct db_async *db;      /* flights */
-    struct db_async *db_plan; /* polls, plans, claims: never behind a flight's answer */
+    struct db_async *db_plan; /* polls, claims, quota: never behind a flight's answer */
+    struct db_async *db_scan; /* with plans: reads and freezes audiences, in large answers */
     struct database_clock *clock;
     const struct settings *settings; /* borrowed */
     const struct release_keys *keys; /* borrowed; public keys of releases */
@@ -48,12 +49,12 @@ void fanout_drain(struct fanout *fanout, void (*done)(void *user), void *user);
 void fanout_free(struct fanout *fanout);
 LOA_AUTO_DEFINE(fanout, fanout_free)
 
-/* An emergency has pushes waiting in this process: targeted pushes step aside. */
+/* An emergency is being sent, here or elsewhere: targeted pushes step aside. */
 bool fanout_emergency_waiting(const struct fanout *fanout);
 /* The channel may not send now (stop switch, Retry-After). For the outbox worker. */
 bool fanout_channel_closed(const struct fanout *fanout, const struct channel *channel);
-/* Takes up to n sends from the channel's quota for non-emergency use; returns how many are granted.
- */
+/* Takes up to n sends from the channel's quota for non-emergency use; returns how many there were.
+ * More are asked for: spare room is told when they have come. */
 int64_t fanout_quota_take(struct fanout *fanout, const struct channel *channel, int64_t n);
 /* Another user of a channel (the outbox) learned that it must stop or wait. */
 void fanout_channel_stop(struct fanout *fanout, const struct channel *channel, const char *reason);

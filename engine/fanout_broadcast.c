@@ -58,6 +58,14 @@ static void refuse(struct fan_broadcast *b, const char *why)
     write_refusal(b);
 }
 
+/* 0 an emergency, then warnings before information, urgent before ordinary. */
+static int priority(const struct broadcast *b)
+{
+    if (broadcast_is_emergency(b))
+        return 0;
+    return (b->kind == BROADCAST_CANH_BAO ? 1 : 4) + (BROADCAST_KHAN_CAP - (int)b->level);
+}
+
 static void load(void *user);
 
 static void loaded(PGresult *res, const GError *error, void *user)
@@ -76,6 +84,7 @@ static void loaded(PGresult *res, const GError *error, void *user)
     if (b->broadcast != NULL && release_verify(b->broadcast, b->fanout->options.keys, &why)) {
         b->state = FAN_BROADCAST_READY;
         b->emergency = broadcast_is_emergency(b->broadcast);
+        b->priority = priority(b->broadcast);
         b->cancelled = b->broadcast->state == BROADCAST_CANCELLED;
     } else {
         refuse(b, why->message);

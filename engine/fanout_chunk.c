@@ -207,9 +207,17 @@ void fan_chunk_abort(struct chunk *chunk)
 
 /* ---- the step ---- */
 
+/* An emergency is being sent: what is out comes to its end, nothing new begins. */
+static bool waits(const struct chunk *chunk)
+{
+    return chunk->lane->channel->overtaken && !chunk->broadcast->emergency && !chunk->aborting &&
+           chunk->closing == 0;
+}
+
 static void step_sending(struct chunk *chunk)
 {
-    while (!chunk->aborting && chunk->closing == 0 && chunk->flights->len < FLIGHTS_PER_CHUNK) {
+    while (!chunk->aborting && chunk->closing == 0 && !waits(chunk) &&
+           chunk->flights->len < FLIGHTS_PER_CHUNK) {
         int32_t left = chunk->member_count - chunk->next_position;
         int32_t flight = (int32_t)fanout_of(chunk)->options.settings->deliver_flight_size;
         if (chunk->again->len > 0) {
@@ -224,7 +232,7 @@ static void step_sending(struct chunk *chunk)
             break;
         }
     }
-    if (chunk->flights->len > 0)
+    if (chunk->flights->len > 0 || waits(chunk))
         return;
     if (chunk->closing != 0) {
         /* What was to be sent again stays as the dead process left it. */
@@ -241,7 +249,7 @@ static void step_sending(struct chunk *chunk)
 
 static void step_retrying(struct chunk *chunk)
 {
-    if (chunk->flights->len > 0)
+    if (chunk->flights->len > 0 || waits(chunk))
         return;
     if (chunk->closing != 0)
         chunk->phase = CHUNK_CLOSING;

@@ -72,13 +72,37 @@ static struct claim_call *claim_begin(struct fan_lane *lane, bool *claiming)
     return call;
 }
 
-static int free_places(const struct fan_lane *lane)
+/* Chunks of emergencies have places of their own. */
+static int held_chunks(const struct fan_lane *lane, bool emergency)
+{
+    int n = 0;
+
+    for (guint i = 0; i < lane->chunks->len; i++)
+        n += ((const struct chunk *)lane->chunks->pdata[i])->broadcast->emergency == emergency;
+    return n;
+}
+
+static int free_places(const struct fan_lane *lane, bool emergency)
 {
     const struct fanout *f = lane->channel->fanout;
 
     if (f->draining || !f->any_live)
         return 0;
-    return (int)f->options.settings->deliver_chunks_per_lane - (int)lane->chunks->len;
+    return (int)f->options.settings->deliver_chunks_per_lane - held_chunks(lane, emergency);
+}
+
+/* The one broadcast that has all of the lane's places; 0 when there are several or none. */
+static int64_t only_broadcast(const struct fan_lane *lane)
+{
+    int64_t id = 0;
+
+    for (guint i = 0; i < lane->chunks->len; i++) {
+        const struct chunk *chunk = lane->chunks->pdata[i];
+        if (id != 0 && chunk->claim.broadcast_id != id)
+            return 0;
+        id = chunk->claim.broadcast_id;
+    }
+    return id;
 }
 
 /* Broadcasts refused here: their chunks are left alone, also before the refusal is written. */
@@ -95,27 +119,45 @@ static GArray *refused(struct fanout *f)
     return ids;
 }
 
-/* The database knows the stop switches: under one it hands out only what is over. */
+/* The database knows the stop switches: under one it hands out only what is over. When one
+ * broadcast has all places, there is one more for any other. */
 void fan_lane_claim(struct fan_lane *lane)
 {
     struct fanout *f = lane->channel->fanout;
-    int limit = free_places(lane);
+    bool emergency = lane->channel->overtaken;
+    int limit = free_places(lane, emergency);
+    int64_t only = limit == 0 && !emergency ? only_broadcast(lane) : 0;
     g_autoptr(GArray) except = NULL;
 
-    if (lane->n_slots == 0 || lane->claiming || limit <= 0 || lane->channel->stopped)
+    if (lane->n_slots == 0 || lane->claiming || lane->channel->stopped || (limit <= 0 && only == 0))
         return;
     except = refused(f);
-    fanout_claim(f->options.db_plan, lane->channel->channel->name, lane->lane, limit,
-                 f->options.owner, f->options.settings->deliver_lease_ms,
-                 (const int64_t *)(void *)except->data, except->len, claimed,
-                 claim_begin(lane, &lane->claiming));
+    if (only != 0)
+        g_array_append_val(except, only);
+    fanout_claim(f->options.db_plan,
+                 &(struct claim_wish){.channel = lane->channel->channel->name,
+                                      .lane = lane->lane,
+                                      .limit = only != 0 ? 1 : limit,
+                                      .emergencies_only = emergency,
+                                      .owner = f->options.owner,
+                                      .lease_ms = f->options.settings->deliver_lease_ms,
+                                      .except = (const int64_t *)(void *)except->data,
+                                      .n_except = except->len},
+                 claimed, claim_begin(lane, &lane->claiming));
+}
+
+void fanout_claim_all(struct fanout *f)
+{
+    for (size_t i = 0; i < f->n_channels; i++)
+        for (int l = 0; l < LANE_COUNT; l++)
+            fan_lane_claim(&f->channels[i].lanes[l]);
 }
 
 /* Nothing is sent for them, so any lane can hold them. */
 void fanout_claim_over(struct fanout *f)
 {
     struct fan_lane *lane = &f->channels[0].lanes[0];
-    int limit = f->n_channels > 0 ? free_places(lane) : 0;
+    int limit = f->n_channels > 0 ? free_places(lane, false) : 0;
     g_autoptr(GArray) except = NULL;
 
     if (limit <= 0 || f->claiming_over)

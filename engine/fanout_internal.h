@@ -44,14 +44,16 @@ struct fan_broadcast {
     char *refusal;    /* REFUSED: why */
     bool stopped;     /* stop switch of this broadcast */
     bool cancelled;
-    bool seen; /* in the last poll */
+    bool seen;     /* in the last poll */
+    int priority;  /* READY; as fanout_chunk.priority: 0 an emergency, lower first */
+    uint64_t turn; /* when it was last served: broadcasts of one priority take turns */
 };
 
 struct fan_lane {
     struct fan_channel *channel;
     enum lane lane;
     GPtrArray *chunks;      /* struct chunk *, owned */
-    GQueue ready;           /* struct flight * with members to send, most urgent first */
+    GQueue ready;           /* struct flight * with members to send, oldest first */
     struct window *windows; /* one per slot */
     unsigned n_slots;
     unsigned next_slot;
@@ -62,11 +64,15 @@ struct fan_channel {
     struct fanout *fanout;
     struct channel *channel;
     struct quota quota;
-    bool switched_off;   /* by a stop switch, as of the last poll */
-    bool stopped;        /* by a configuration error seen here, until the poll shows the switch */
-    bool stop_unwritten; /* the switch is on its way to the database */
+    /* An emergency has something to send: everything else waits (design: overtaking). */
+    bool overtaken;
+    unsigned ordinary_out; /* requests out that are no emergency's */
+    bool switched_off;     /* by a stop switch, as of the last poll */
+    bool stopped;          /* by a configuration error seen here, until the poll shows the switch */
+    bool stop_unwritten;   /* the switch is on its way to the database */
     struct fan_lane lanes[LANE_COUNT];
     guint pump_source;
+    guint quota_timer;                /* asks for quota again after an answer of 0 */
     uint64_t verdicts[VERDICT_KINDS]; /* not yet given to metrics */
 };
 
@@ -155,6 +161,8 @@ struct fanout {
     bool all_stopped;
     bool any_live;
     bool polling;
+    unsigned told, told_before_poll; /* emergencies notified; those that the poll out will know */
+    uint64_t turns;
     bool poll_again;
     bool claiming_over;
     guint poll_timer;
@@ -178,6 +186,9 @@ static inline int64_t fanout_utc(const struct fanout *f)
 }
 
 /* fanout_poll.c */
+/* An emergency has been released, says a notification: everything else waits until a poll that
+ * began later knows more. */
+void fanout_overtake(struct fanout *fanout);
 void fanout_poll_soon(struct fanout *fanout);
 gboolean fanout_poll_tick(gpointer fanout);
 
@@ -205,6 +216,7 @@ void fan_plans_step(struct fanout *fanout);
 
 /* fanout_claim.c */
 void fan_lane_claim(struct fan_lane *lane);
+void fanout_claim_all(struct fanout *fanout);
 /* Ends chunks of broadcasts that are over and that nobody came for: no process serves them. */
 void fanout_claim_over(struct fanout *fanout);
 void fanout_renew_all(struct fanout *fanout);
@@ -232,6 +244,12 @@ void fan_member_retry(struct member *member, int64_t delay_ms, uint8_t if_expire
 
 /* fanout_verdict.c */
 void fan_flight_done(struct push *push, const struct verdict *verdict);
+
+/* fanout_quota.c */
+/* Leases quota for n more sends unless enough is in hand; the pump runs when it has come. */
+void fan_channel_want(struct fan_channel *channel, int64_t n, bool emergency);
+/* The provider wants to see nothing for so long: this process obeys at once, the others hear it. */
+void fan_channel_gate(struct fan_channel *channel, int64_t wait_us);
 
 /* fanout_pump.c */
 void fan_lane_ready(struct fan_lane *lane, struct flight *flight);

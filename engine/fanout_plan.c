@@ -47,14 +47,6 @@ static void plan_free(struct plan *plan)
     g_free(plan);
 }
 
-static int priority(const struct broadcast *b)
-{
-    /* 0 an emergency, then warnings before information, urgent before ordinary. */
-    if (broadcast_is_emergency(b))
-        return 0;
-    return (b->kind == BROADCAST_CANH_BAO ? 1 : 4) + (BROADCAST_KHAN_CAP - (int)b->level);
-}
-
 static void read_step(void *user);
 static void write_step(void *user);
 
@@ -82,7 +74,7 @@ static void written(PGresult *res, const GError *error, void *user)
     plan->cursor = plan->cursor_after;
     plan->next_chunk += (int32_t)plan->n_chunks;
     step_clear(plan);
-    fanout_poll_soon(f);
+    fanout_claim_all(f); /* the notification of this step comes a round trip later */
     if (plan->last || f->draining) {
         if (plan->last)
             fanout_finish_broadcast(f->options.db_plan, plan->broadcast_id, finished, f);
@@ -97,9 +89,9 @@ static void write_step(void *user)
 {
     struct plan *plan = user;
 
-    fanout_plan_write(plan->fanout->options.db_plan, plan->broadcast_id, plan->epoch, plan->cursor,
-                      plan->cursor_after, plan->next_chunk, priority(plan->broadcast->broadcast),
-                      plan->last, plan->chunks, plan->n_chunks,
+    fanout_plan_write(plan->fanout->options.db_scan, plan->broadcast_id, plan->epoch, plan->cursor,
+                      plan->cursor_after, plan->next_chunk, plan->broadcast->priority, plan->last,
+                      plan->chunks, plan->n_chunks,
                       plan->fanout->options.settings->deliver_lease_ms, written, plan);
 }
 
@@ -175,7 +167,7 @@ static void read_step(void *user)
     struct plan *plan = user;
     const struct broadcast *b = plan->broadcast->broadcast;
 
-    fanout_plan_read(plan->fanout->options.db_plan, broadcast_realm_name(b->realm),
+    fanout_plan_read(plan->fanout->options.db_scan, broadcast_realm_name(b->realm),
                      (const char *const *)b->communes, g_strv_length(b->communes), plan->cursor,
                      step_size(plan), devices_read, plan);
 }

@@ -34,24 +34,12 @@ static void poll_reset(struct fanout *f)
     f->all_stopped = false;
     f->any_live = false;
     for (size_t i = 0; i < f->n_channels; i++)
-        f->channels[i].switched_off = false;
+        f->channels[i].switched_off = f->channels[i].overtaken = false;
     g_hash_table_iter_init(&iter, f->broadcasts);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&b)) {
         b->stopped = false;
         b->seen = false;
     }
-}
-
-/* The provider counts the project's messages: each live process takes an equal part. */
-static void share_quota(struct fan_channel *channel, int64_t processes)
-{
-    const struct settings *s;
-
-    if (channel == NULL || channel->quota.per_minute == 0 || processes < 1)
-        return;
-    s = channel->fanout->options.settings;
-    quota_share(&channel->quota, MAX(1, s->fcm_quota_per_minute / processes),
-                (unsigned)s->fcm_emergency_reserve_percent);
 }
 
 static void poll_row(struct fanout *f, const PGresult *res, int row)
@@ -72,8 +60,15 @@ static void poll_row(struct fanout *f, const PGresult *res, int row)
     } else if (strcmp(what, "plan") == 0) {
         if (f->options.plans && !f->draining)
             fan_plan_start(f, id);
-    } else if (strcmp(what, "share") == 0) {
-        share_quota(find_channel(f, db_get_text(res, row, 2)), id);
+    } else if (strcmp(what, "emergency") == 0) {
+        struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
+        if (channel != NULL && (b == NULL || b->state != FAN_BROADCAST_REFUSED))
+            channel->overtaken = true;
+    } else if (strcmp(what, "gate") == 0) {
+        struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
+        if (channel != NULL)
+            quota_gate(&channel->quota,
+                       fanout_mono(f) + db_get_utc_us(res, row, 3) - fanout_utc(f));
     } else if (!db_is_null(res, row, 2)) {
         struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
         if (channel != NULL)
@@ -97,6 +92,8 @@ static void follow_chunk(struct chunk *chunk)
         fan_chunk_close(chunk, OUTCOME_EXPIRED);
     else if (b->stopped || b->fanout->draining || fan_channel_closed(chunk->lane->channel))
         fan_chunk_abort(chunk);
+    else if (chunk->phase == CHUNK_SENDING || chunk->phase == CHUNK_RETRYING)
+        fan_chunk_step(chunk); /* it may have been overtaken until now */
 }
 
 static void follow_lane(struct fan_lane *lane)
@@ -150,6 +147,7 @@ static void poll_answered(PGresult *res, const GError *error, void *user)
     for (size_t i = 0; i < f->n_channels; i++) {
         struct fan_channel *channel = &f->channels[i];
         channel->stopped = channel->stopped && channel->stop_unwritten;
+        channel->overtaken |= f->told != f->told_before_poll;
         for (int l = 0; l < LANE_COUNT; l++)
             follow_lane(&channel->lanes[l]);
         channel_metrics(channel);
@@ -167,7 +165,15 @@ void fanout_poll_soon(struct fanout *f)
     if (f->polling)
         return;
     f->polling = true;
+    f->told_before_poll = f->told;
     fanout_poll(f->options.db_plan, poll_answered, f);
+}
+
+void fanout_overtake(struct fanout *f)
+{
+    f->told++;
+    for (size_t i = 0; i < f->n_channels; i++)
+        f->channels[i].overtaken = true;
 }
 
 static void finished_swept(PGresult *res, const GError *error, void *user)

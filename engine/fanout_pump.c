@@ -1,6 +1,6 @@
 /* Feeds the connections: most urgent flight first, as many requests as the peer's settings, our
- * window, the quota and the lease allow. Runs once per turn of the loop, so that requests leave in
- * batches. */
+ * window, the quota and the lease allow; while an emergency is being sent, nothing but that. Runs
+ * once per turn of the loop, so that requests leave in batches. */
 #include "engine/fanout_internal.h"
 #include "engine/push_id.h"
 
@@ -9,25 +9,12 @@ bool fan_channel_closed(const struct fan_channel *channel)
     return channel->stopped || channel->switched_off || channel->fanout->all_stopped;
 }
 
-static gint by_urgency(gconstpointer a, gconstpointer b, gpointer user)
-{
-    const struct fan_broadcast *x = ((const struct flight *)a)->chunk->broadcast;
-    const struct fan_broadcast *y = ((const struct flight *)b)->chunk->broadcast;
-
-    (void)user;
-    if (x->emergency != y->emergency)
-        return x->emergency ? -1 : 1;
-    if (x->broadcast->level != y->broadcast->level)
-        return x->broadcast->level > y->broadcast->level ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 void fan_lane_ready(struct fan_lane *lane, struct flight *flight)
 {
     if (flight->in_ready)
         return;
     flight->in_ready = true;
-    g_queue_insert_sorted(&lane->ready, flight, by_urgency, NULL);
+    g_queue_push_tail(&lane->ready, flight);
     fan_channel_pump_soon(lane->channel);
 }
 
@@ -62,15 +49,52 @@ static bool has_more(struct flight *flight)
     return flight->at_once->len > 0 || flight->next < flight->size;
 }
 
-/* A flight may send while its lease surely holds. */
-static struct flight *sendable(struct fan_lane *lane, int64_t now_us)
+/* Requests that are no emergency's and may still go out: a short pipe lets an emergency through. */
+static int64_t ordinary_room(const struct fan_channel *channel)
 {
+    return channel->overtaken ? 0
+                              : channel->fanout->options.settings->deliver_ordinary_in_flight -
+                                    (int64_t)channel->ordinary_out;
+}
+
+/* A flight may send while its lease surely holds. */
+static bool sendable(const struct flight *flight, int64_t now_us)
+{
+    const struct fan_broadcast *b = flight->chunk->broadcast;
+
+    return flight->chunk->lease_until_mono_us > now_us && !b->stopped &&
+           (b->emergency || ordinary_room(flight->chunk->lane->channel) > 0);
+}
+
+/* The most urgent flight that may send; broadcasts of one urgency take turns. */
+static struct flight *next_flight(struct fan_lane *lane, int64_t now_us)
+{
+    struct flight *best = NULL;
+
     for (GList *at = lane->ready.head; at != NULL; at = at->next) {
         struct flight *flight = at->data;
-        if (flight->chunk->lease_until_mono_us > now_us && !flight->chunk->broadcast->stopped)
-            return flight;
+        const struct fan_broadcast *b = flight->chunk->broadcast;
+        if (!sendable(flight, now_us))
+            continue;
+        if (best == NULL || b->priority < best->chunk->broadcast->priority ||
+            (b->priority == best->chunk->broadcast->priority &&
+             b->turn < best->chunk->broadcast->turn))
+            best = flight;
     }
-    return NULL;
+    return best;
+}
+
+/* Members that wait in the lane with the same right to the quota. */
+static int64_t waiting(const struct fan_lane *lane, bool emergency)
+{
+    int64_t n = 0;
+
+    for (const GList *at = lane->ready.head; at != NULL; at = at->next) {
+        const struct flight *flight = at->data;
+        if (flight->chunk->broadcast->emergency == emergency)
+            n += flight->size - flight->next + (int64_t)flight->at_once->len;
+    }
+    return n;
 }
 
 static unsigned slot_room(struct fan_lane *lane, unsigned slot)
@@ -118,6 +142,8 @@ static void send_member(struct fan_lane *lane, struct flight *flight, int32_t i,
     push_id_make(push->push_id, push->broadcast_id, push->device_id,
                  2 * member->attempts + (member->tried_at_once ? 1 : 0));
     flight->outstanding++;
+    if (!flight->chunk->broadcast->emergency)
+        lane->channel->ordinary_out++;
     channel->ops->send(channel, push);
 }
 
@@ -138,27 +164,45 @@ static unsigned send_batch(struct fan_lane *lane, struct flight *flight, unsigne
     return sent;
 }
 
+/* How many of the flight's members may go on which slot now; 0 when none. */
+static int64_t batch_size(struct fan_lane *lane, const struct flight *flight, int64_t now_us,
+                          int *out_slot)
+{
+    struct fan_channel *channel = lane->channel;
+    bool emergency = flight->chunk->broadcast->emergency;
+    guint again = flight->at_once->len;
+    int avoid = -1;
+    unsigned room = 0;
+    int64_t n;
+
+    fan_channel_want(channel, waiting(lane, emergency), emergency);
+    n = quota_room(&channel->quota, emergency, now_us);
+    if (!emergency)
+        n = MIN(n, ordinary_room(channel));
+    if (again > 0) { /* one at a time, each on another connection than its last attempt */
+        avoid = (int)flight->pushes[g_array_index(flight->at_once, int32_t, again - 1)].slot;
+        n = MIN(n, 1);
+    }
+    if (n <= 0 || (*out_slot = pick_slot(lane, avoid, &room)) < 0)
+        return 0;
+    return MIN(n, (int64_t)room);
+}
+
 static void pump_lane(struct fan_lane *lane)
 {
     struct fan_channel *channel = lane->channel;
     int64_t now_us = fanout_mono(channel->fanout);
     struct flight *flight;
 
-    while ((flight = sendable(lane, now_us)) != NULL) {
-        int64_t quota = quota_room(&channel->quota, flight->chunk->broadcast->emergency, now_us);
-        unsigned room = 0;
-        int avoid = -1, slot;
-        if (flight->at_once->len > 0)
-            avoid = (int)flight
-                        ->pushes[g_array_index(flight->at_once, int32_t, flight->at_once->len - 1)]
-                        .slot;
-        slot = quota > 0 ? pick_slot(lane, avoid, &room) : -1;
-        if (slot < 0)
+    while ((flight = next_flight(lane, now_us)) != NULL) {
+        struct fan_broadcast *b = flight->chunk->broadcast;
+        int slot = -1;
+        int64_t n = batch_size(lane, flight, now_us, &slot);
+        if (n == 0)
             return;
-        if (avoid >= 0)
-            room = 1;
-        quota_take(&channel->quota,
-                   send_batch(lane, flight, (unsigned)slot, MIN(quota, (int64_t)room)));
+        b->turn = ++channel->fanout->turns;
+        n = send_batch(lane, flight, (unsigned)slot, n);
+        quota_take(&channel->quota, n, b->emergency, now_us);
     }
 }
 

@@ -15,4 +15,15 @@
     "EXISTS (SELECT FROM fanout_stop s WHERE s.scope IN ('all', 'channel:' || c.channel,"          \
     " 'broadcast:' || b.id))"
 
+/* Whether a correction's chunk waits for the same chunk of what it corrects. */
+#define WAITS_FOR_ORIGINAL                                                                         \
+    "EXISTS (SELECT FROM fanout_chunk o WHERE o.broadcast_id = b.corrects"                         \
+    " AND o.chunk_no = c.chunk_no AND o.state = 'open')"
+
+/* Whether something is to be sent for it now, or is being sent. */
+#define AT_WORK                                                                                    \
+    "c.state = 'open' AND " CLOSING " = 0 AND NOT " STOPPED                                        \
+    " AND (c.lease_until > clock_timestamp() OR c.due_at <= clock_timestamp())"                    \
+    " AND NOT " WAITS_FOR_ORIGINAL
+
 #endif

@@ -24,15 +24,30 @@ struct chunk_claim {
 /* What is going on. Rows (what text, broadcast_id bigint, channel text, now timestamptz):
  * 'now' always; 'stop' with broadcast_id or channel (both null = all); 'live' for each released
  * broadcast that is not finished; 'cancelled' for those taken back;
- * 'share' per channel with the number of live deliver processes in broadcast_id; 'plan' for each
+ * 'emergency' per channel on which one has something to send now or is being sent;
+ * 'gate' for each channel whose provider wants to see nothing before now; 'plan' for each
  * whose audience is not frozen yet and whose planning lease is free. */
 void fanout_poll(struct db_async *db, db_async_cb cb, void *user);
 
-/* Claims up to limit chunks of one lane. Rows (broadcast_id, chunk_no, epoch, member_count,
- * next_position, members bytea, closing int: outcome byte that ends the chunk now, 0 = go on). */
-void fanout_claim(struct db_async *db, const char *channel, enum lane lane, int limit,
-                  const char *owner, int64_t lease_ms, const int64_t *refused, size_t n_refused,
-                  db_async_cb cb, void *user);
+/* Chunks from which on information is a heavy fan-out: about 100,000 devices. One runs at a time.
+ */
+#define HEAVY_CHUNKS 8
+
+/* What a lane wants to claim. */
+struct claim_wish {
+    const char *channel;
+    enum lane lane;
+    int limit;
+    bool emergencies_only;
+    const char *owner;
+    int64_t lease_ms;
+    const int64_t *except; /* broadcasts to leave alone; borrowed during the call */
+    size_t n_except;
+};
+/* Claims up to limit chunks of one lane, the most urgent first, broadcasts of one urgency in turns.
+ * Rows (broadcast_id, chunk_no, epoch, member_count, next_position, members bytea, closing int:
+ * outcome byte that ends the chunk now, 0 = go on). */
+void fanout_claim(struct db_async *db, const struct claim_wish *wish, db_async_cb cb, void *user);
 
 /* Claims up to limit chunks of any lane whose broadcast has been over for some leases and that no
  * process came for: their channel or lane is not served. Rows as fanout_claim. */
@@ -136,6 +151,13 @@ void fanout_plan_write(struct db_async *db, int64_t broadcast_id, int32_t epoch,
                        int64_t cursor_before, int64_t cursor_after, int32_t next_chunk,
                        int priority, bool done, const struct plan_chunk *chunks, size_t n,
                        int64_t lease_ms, db_async_cb cb, void *user);
+
+/* Leases up to n sends from the channel's quota for a second (engine/quota.h). One row (bigint). */
+void fanout_quota_lease(struct db_async *db, const char *channel, int64_t per_minute,
+                        int64_t reserve, int64_t n, bool emergency, db_async_cb cb, void *user);
+/* Tells all processes that nothing may leave on the channel for wait_ms. No rows matter. */
+void fanout_gate(struct db_async *db, const char *channel, int64_t wait_ms, db_async_cb cb,
+                 void *user);
 
 /* REJECTED_PAYLOAD: ends the broadcast on the channel. REJECTED_CONFIG: stops the channel. Audited.
  */

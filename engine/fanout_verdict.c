@@ -81,8 +81,7 @@ static void decide(struct flight *flight, int32_t i, const struct verdict *verdi
     };
     retry_decide(&input, &decision);
     if (decision.gate_until_utc_us > 0)
-        quota_gate(&chunk->lane->channel->quota,
-                   fanout_mono(f) + (decision.gate_until_utc_us - now));
+        fan_channel_gate(chunk->lane->channel, decision.gate_until_utc_us - now);
     if (decision.step == RETRY_STEP_AT_ONCE && chunk->closing == 0 && !chunk->aborting) {
         member->tried_at_once = true;
         g_array_append_val(flight->at_once, i);
@@ -114,6 +113,8 @@ void fan_flight_done(struct push *push, const struct verdict *verdict)
     struct verdict v = *verdict;
 
     flight->outstanding--;
+    if (!chunk->broadcast->emergency)
+        chunk->lane->channel->ordinary_out--;
     chunk->lane->channel->verdicts[v.kind]++;
     if (chunk->phase == CHUNK_LOST) {
         fan_chunk_step(chunk);

@@ -1,30 +1,45 @@
-/* The provider's quota as this process's share of a sliding minute: whatever the provider's own
- * minute is aligned to, no 60 seconds ever hold more than the quota. A reserve is kept that only an
- * emergency may use; everything else is spread evenly over the minute. */
+/* What this process may still send on a channel: sends leased from the provider's quota, which all
+ * processes share (quota_lease in sql/), and the gate that a provider's Retry-After closes for all.
+ * A lease lapses after a second, used or not: sql/ counts on that. */
 #ifndef LOA_ENGINE_QUOTA_H
 #define LOA_ENGINE_QUOTA_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QUOTA_SLOTS 60
+#define QUOTA_LEASE_US   (1000 * 1000)
+#define QUOTA_ASK_MIN    64   /* sends asked for at least: fewer would be a statement per push */
+#define QUOTA_ASK_MAX    1000 /* at most; what lapses unused is lost to the others */
+#define QUOTA_ASK_URGENT 5000 /* at most for an emergency */
+
+struct quota_lease {
+    int64_t n; /* sends not yet used */
+    int64_t until_us;
+    bool emergency; /* leased for an emergency: for nothing else */
+};
 
 struct quota {
-    int64_t per_minute;        /* 0 = no limit */
-    int64_t reserve;           /* part of per_minute for emergencies */
-    int64_t used[QUOTA_SLOTS]; /* per second of the last minute */
-    int64_t used_sum;
-    int64_t second;        /* the monotonic second of the newest slot */
-    int64_t gate_until_us; /* monotonic; the provider said Retry-After */
+    int64_t per_minute;         /* 0 = no limit */
+    int64_t reserve;            /* part of per_minute for emergencies */
+    struct quota_lease hand[2]; /* the one in use, and the one that was asked for meanwhile */
+    bool asking;                /* a lease is asked for */
+    int64_t ask_again_us;       /* after an answer of 0, not before */
+    int64_t gate_until_us;      /* nothing leaves before */
 };
 
 void quota_init(struct quota *quota, int64_t per_minute, unsigned reserve_percent);
-/* A new share of the quota (processes came or went); what was used stays used. */
-void quota_share(struct quota *quota, int64_t per_minute, unsigned reserve_percent);
-/* How many sends are allowed now. */
-int64_t quota_room(struct quota *quota, bool emergency, int64_t mono_us);
-void quota_take(struct quota *quota, int64_t n);
-/* Nothing may leave before mono_us + wait_us. */
-void quota_gate(struct quota *quota, int64_t until_mono_us);
+/* How many sends are allowed now; times are monotonic. */
+int64_t quota_room(const struct quota *quota, bool emergency, int64_t mono_us);
+/* Uses n of what quota_room has just allowed. */
+void quota_take(struct quota *quota, int64_t n, bool emergency, int64_t mono_us);
+/* How many to lease now for who wants to send n more; 0 = nothing to ask: enough is in hand, an
+ * answer is on its way, or the last one was 0 a moment ago. Marks it as asking. */
+int64_t quota_ask(struct quota *quota, int64_t n, bool emergency, int64_t mono_us);
+/* The answer to quota_ask, asked at asked_mono_us: granted ≥ 0, or -1 when it failed. */
+void quota_granted(struct quota *quota, int64_t granted, bool emergency, int64_t asked_mono_us,
+                   int64_t mono_us);
+/* Nothing may leave before until_mono_us; an earlier end than the known one changes nothing.
+ * Returns whether the others should hear of it: it ends noticeably later than was known. */
+bool quota_gate(struct quota *quota, int64_t until_mono_us);
 
 #endif

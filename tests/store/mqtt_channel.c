@@ -19,7 +19,7 @@
 /* The delivery loop of `loa mqtt`, which also plans here. */
 struct settling {
     struct database_clock clock;
-    struct db_async *db, *db_plan;
+    struct db_async *db, *db_plan, *db_scan;
     struct channel *channel;
     struct fanout *fanout;
 };
@@ -29,10 +29,12 @@ static void settling_start(struct settling *self, struct mqttstage *mqtt)
     database_clock_init(&self->clock, clock_system());
     self->db = db_async_new(mqtt->stage->conninfo, 1000, clock_system());
     self->db_plan = db_async_new(mqtt->stage->conninfo, 1000, clock_system());
+    self->db_scan = db_async_new(mqtt->stage->conninfo, 1000, clock_system());
     self->channel = mqtt_channel_new(mqtt->engine, &self->clock.clock);
     const struct fanout_options options = {.owner = "test",
                                            .db = self->db,
                                            .db_plan = self->db_plan,
+                                           .db_scan = self->db_scan,
                                            .clock = &self->clock,
                                            .settings = mqtt->stage->settings,
                                            .keys = mqtt->stage->keys,
@@ -46,6 +48,7 @@ static void settling_stop(struct settling *self)
 {
     db_async_free(self->db);
     db_async_free(self->db_plan);
+    db_async_free(self->db_scan);
     fanout_free(self->fanout);
     self->channel->ops->free(self->channel);
 }

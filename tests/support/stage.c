@@ -121,6 +121,11 @@ void stage_devices(struct stage *stage, const char *channel, int n, bool proven)
 
 int64_t stage_release(struct stage *stage, bool emergency)
 {
+    return stage_release_in(stage, emergency, NULL);
+}
+
+int64_t stage_release_in(struct stage *stage, bool emergency, const char *commune)
+{
     struct broadcast_actor creator = {
         .db = stage->db, .account = stage->creator, .account_key = stage->creator_key};
     struct broadcast_actor approver = {.db = stage->db,
@@ -144,7 +149,7 @@ int64_t stage_release(struct stage *stage, bool emergency)
     broadcast_set(&text->title, emergency ? "Lũ khẩn cấp trên sông Bằng" : "Lịch tiêm chủng");
     broadcast_set(&text->body, emergency ? "Nước sông Bằng vượt báo động 3." : "Trạm y tế mở cửa.");
     broadcast_set(&text->instruction, emergency ? "Di dời ngay lên nơi cao." : "");
-    must(broadcast_set_area(b, true, NULL, &error), error);
+    must(broadcast_set_area(b, commune == NULL, commune, &error), error);
     must(broadcast_create(&creator, b, &options, NULL, &existing, &error), error);
     must(broadcast_approve(&approver, b->id, b->content_hash, true, &already, &error), error);
     return b->id;
@@ -365,9 +370,11 @@ struct stage_loop *stage_loop_new(struct stage *stage, const char *owner,
     database_clock_init(&loop->clock, clock_system());
     loop->db = db_async_new(stage->conninfo, 10000, &loop->clock.clock);
     loop->db_plan = db_async_new(stage->conninfo, 10000, &loop->clock.clock);
+    loop->db_scan = db_async_new(stage->conninfo, 10000, &loop->clock.clock);
     struct fanout_options options = {.owner = owner,
                                      .db = loop->db,
                                      .db_plan = loop->db_plan,
+                                     .db_scan = loop->db_scan,
                                      .clock = &loop->clock,
                                      .settings = stage->settings,
                                      .keys = stage->keys,
@@ -382,6 +389,7 @@ void stage_loop_kill(struct stage_loop *loop)
 {
     db_async_free(loop->db);
     db_async_free(loop->db_plan);
+    db_async_free(loop->db_scan);
     fanout_free(loop->fanout);
     g_free(loop);
 }

@@ -30,6 +30,8 @@ void stage_devices(struct stage *stage, const char *channel, int n, bool proven)
 
 /* Writes and releases a province-wide broadcast through the real acts; returns its id. */
 int64_t stage_release(struct stage *stage, bool emergency);
+/* The same for one commune, which exists. */
+int64_t stage_release_in(struct stage *stage, bool emergency, const char *commune);
 /* Takes it back; returns the correction's id. */
 int64_t stage_cancel(struct stage *stage, int64_t id);
 
@@ -64,7 +66,7 @@ int script_sends(const struct script_channel *script, int64_t device_id);
 
 /* A delivery loop over script channels; the databases' connections are its own. */
 struct stage_loop {
-    struct db_async *db, *db_plan;
+    struct db_async *db, *db_plan, *db_scan;
     struct database_clock clock;
     struct fanout *fanout;
 };

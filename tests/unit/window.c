@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "engine/push_id.h"
-#include "engine/quota.h"
 #include "engine/window.h"
 
 static void test_window_grows_only_when_used(void **state)
@@ -42,44 +41,6 @@ static void test_window_shrinks_at_once_and_never_closes(void **state)
     assert_int_equal(window_limit(&w), 2);
 }
 
-static void test_no_minute_holds_more_than_the_quota(void **state)
-{
-    struct quota q;
-    int64_t sent[300] = {0};
-
-    (void)state;
-    quota_init(&q, 600, 0);
-    for (int second = 0; second < 300; second++) {
-        int64_t room = quota_room(&q, true, second * USEC_PER_SEC + 1);
-        quota_take(&q, room);
-        sent[second] = room;
-    }
-    for (int from = 0; from + 60 <= 300; from++) {
-        int64_t sum = 0;
-        for (int s = from; s < from + 60; s++)
-            sum += sent[s];
-        assert_true(sum <= 600);
-    }
-    assert_int_equal(sent[0], 600); /* an emergency may use the whole minute at once */
-}
-
-static void test_reserve_and_spread(void **state)
-{
-    struct quota q;
-
-    (void)state;
-    quota_init(&q, 600, 20);
-    assert_int_equal(quota_room(&q, false, 1), 8); /* 480 over 60 seconds */
-    quota_take(&q, 8);
-    assert_int_equal(quota_room(&q, false, 2), 0);
-    assert_int_equal(quota_room(&q, true, 2), 592);
-    quota_take(&q, 592);
-    assert_int_equal(quota_room(&q, true, 3), 0);
-    quota_gate(&q, 100 * USEC_PER_SEC);
-    assert_int_equal(quota_room(&q, true, 99 * USEC_PER_SEC), 0);
-    assert_int_equal(quota_room(&q, true, 100 * USEC_PER_SEC), 600);
-}
-
 static void test_push_id(void **state)
 {
     uint8_t id[PUSH_ID_LEN], other[PUSH_ID_LEN];
@@ -98,8 +59,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_window_grows_only_when_used),
         cmocka_unit_test(test_window_shrinks_at_once_and_never_closes),
-        cmocka_unit_test(test_no_minute_holds_more_than_the_quota),
-        cmocka_unit_test(test_reserve_and_spread),
         cmocka_unit_test(test_push_id),
     };
 
