@@ -54,6 +54,13 @@ static void flight_end(struct flight *flight)
 
 /* ---- members ---- */
 
+/* Information to iOS waits while an emergency is live for the device: APNs would store it in the
+ * emergency's place. Warnings do not wait, they are newer danger. */
+static bool holds(const struct fan_broadcast *b)
+{
+    return b->broadcast->kind == BROADCAST_THONG_TIN && b->broadcast->realm == BROADCAST_LIVE;
+}
+
 /* Why a device is not sent to now; OUTCOME_NONE when it is. Row layout: fanout_devices. */
 static uint8_t suppressed(const struct flight *flight, const PGresult *res, int row)
 {
@@ -88,6 +95,11 @@ static void member_fill(struct flight *flight, int32_t i, const PGresult *res, i
     member->code = suppressed(flight, res, row);
     if (member->code != OUTCOME_NONE)
         return;
+    if (!db_is_null(res, row, 11)) {
+        fan_member_retry(member, db_get_i64(res, row, 11), OUTCOME_EXPIRED, "emergency_live");
+        member->code = OUTCOME_RETRY;
+        return;
+    }
     silent = db_get_bool(res, row, 10) && b->broadcast->kind == BROADCAST_THONG_TIN;
     member->payload_index = (int16_t)fan_broadcast_payload(b, chunk->lane->channel->channel,
                                                            db_get_text(res, row, 5), silent);
@@ -189,7 +201,8 @@ static void ask_devices(void *user)
     struct fanout *f = fanout_of(flight);
 
     fanout_devices(f->options.db, flight->chunk->ids + flight->first, (size_t)flight->size,
-                   f->options.settings->device_stale_days, devices_read, flight);
+                   f->options.settings->device_stale_days, holds(flight->chunk->broadcast),
+                   devices_read, flight);
 }
 
 /* What the answer to a mark says about the chunk. */
@@ -271,12 +284,12 @@ static void retries_read(PGresult *res, const GError *error, void *user)
     allocate(flight);
     for (int32_t i = 0; i < flight->size; i++) {
         struct member *member = &flight->members[i];
+        member->attempts = (int16_t)db_get_i64(flight->devices, i, 12);
+        member->position = (int32_t)db_get_i64(flight->devices, i, 13);
+        member->first_age_ms = db_get_i64(flight->devices, i, 14);
+        member->may_have_arrived = db_get_i64(flight->devices, i, 15) == OUTCOME_UNKNOWN_SENT;
+        flight->pushes[i].device_id = db_get_i64(flight->devices, i, 16);
         member_fill(flight, i, flight->devices, i);
-        flight->pushes[i].device_id = db_get_i64(flight->devices, i, 0);
-        member->attempts = (int16_t)db_get_i64(flight->devices, i, 11);
-        member->position = (int32_t)db_get_i64(flight->devices, i, 12);
-        member->first_age_ms = db_get_i64(flight->devices, i, 13);
-        member->may_have_arrived = db_get_i64(flight->devices, i, 14) == OUTCOME_UNKNOWN_SENT;
     }
     flight_ready(flight);
 }
@@ -288,7 +301,8 @@ static void ask_retries(void *user)
 
     fanout_retries(f->options.db, &flight->chunk->claim,
                    (int32_t)f->options.settings->deliver_flight_size,
-                   f->options.settings->device_stale_days, retries_read, flight);
+                   f->options.settings->device_stale_days, holds(flight->chunk->broadcast),
+                   retries_read, flight);
 }
 
 void fan_flight_start_retries(struct chunk *chunk)

@@ -17,7 +17,14 @@
     "d.id, d.channel, d.push_token, d.id_kind = 'fid', d.apns_environment = 'sandbox', "           \
     "d.language,"                                                                                  \
     " d.realm, d.last_seen_at < now() - make_interval(days => " stale "::integer), d.token_at,"    \
-    " d.proven_at IS NOT NULL, d.silent_information"
+    " d.proven_at IS NOT NULL, d.silent_information,"                                              \
+    " CASE WHEN d.channel = 'apns' OR lower(d.os) LIKE 'ios%' THEN"                                \
+    "   (SELECT (extract(epoch FROM max(live.until) - clock_timestamp()) * 1000)::bigint"          \
+    "    FROM live WHERE live.communes IS NULL OR d.commune = ANY (live.communes)) END"
+
+/* Emergencies that stored information would displace (holds: this is information). */
+#define LIVE(holds)                                                                                \
+    "live AS MATERIALIZED (SELECT communes, until FROM emergency_live() WHERE " holds ")"
 
 static struct db_params *claim_params(const struct chunk_claim *claim)
 {
@@ -104,14 +111,16 @@ void fanout_mark(struct db_async *db, const struct chunk_claim *claim, int32_t f
 }
 
 void fanout_devices(struct db_async *db, const int64_t *ids, size_t n, int64_t stale_days,
-                    db_async_cb cb, void *user)
+                    bool holds, db_async_cb cb, void *user)
 {
-    static const char sql[] = "SELECT " DEVICE_COLUMNS("$2") " FROM device d WHERE d.id = ANY ($1)"
-                                                             " ORDER BY d.id";
+    static const char sql[] =
+        "WITH " LIVE("$3") " SELECT " DEVICE_COLUMNS("$2") " FROM device d WHERE d.id = ANY ($1)"
+                                                           " ORDER BY d.id";
     struct db_params *params = db_params_new();
 
     db_param_i64_array(params, ids, n);
     db_param_i64(params, stale_days);
+    db_param_bool(params, holds);
     db_async_query(db, sql, params, cb, user);
 }
 
@@ -166,7 +175,7 @@ void fanout_settle(struct db_async *db, const struct chunk_claim *claim,
 }
 
 void fanout_retries(struct db_async *db, const struct chunk_claim *claim, int32_t limit,
-                    int64_t stale_days, db_async_cb cb, void *user)
+                    int64_t stale_days, bool holds, db_async_cb cb, void *user)
 {
     /* Rows already flying under this epoch come again: the answer of an earlier run was lost. */
     static const char sql[] = MINE
@@ -176,16 +185,18 @@ void fanout_retries(struct db_async *db, const struct chunk_claim *claim, int32_
         " fly AS (UPDATE fanout_retry r SET flying_epoch = $3 FROM pick"
         "   WHERE r.broadcast_id = $1 AND r.device_id = pick.device_id"
         "   RETURNING r.device_id, r.attempt, r.position, r.first_at, r.if_expired)"
-        " SELECT fly.device_id, d.channel, d.push_token, d.id_kind = 'fid',"
-        "   d.apns_environment = 'sandbox', d.language, d.realm,"
-        "   d.last_seen_at < now() - make_interval(days => $6::integer), d.token_at,"
-        "   d.proven_at IS NOT NULL, d.silent_information, fly.attempt::integer, fly.position,"
-        "   (extract(epoch FROM clock_timestamp() - fly.first_at) * 1000)::bigint, fly.if_expired"
-        " FROM fly LEFT JOIN device d ON d.id = fly.device_id ORDER BY fly.device_id";
+        ", " LIVE("$7") " SELECT " DEVICE_COLUMNS(
+            "$6") ", fly.attempt::integer, fly.position,"
+                  "   CASE WHEN fly.attempt = 0 THEN 0"
+                  "        ELSE (extract(epoch FROM clock_timestamp() - fly.first_at) * "
+                  "1000)::bigint END,"
+                  "   fly.if_expired, fly.device_id"
+                  " FROM fly LEFT JOIN device d ON d.id = fly.device_id ORDER BY fly.device_id";
     struct db_params *params = claim_params(claim);
 
     db_param_i32(params, limit);
     db_param_i64(params, stale_days);
+    db_param_bool(params, holds);
     db_async_query(db, sql, params, cb, user);
 }
 
@@ -204,6 +215,7 @@ void fanout_settle_retries(struct db_async *db, const struct chunk_claim *claim,
              " patch AS (UPDATE fanout_flight f SET codes = bytes_patch(f.codes, per.at, per.code)"
              "   FROM per WHERE f.broadcast_id = $1 AND f.chunk_no = $2 AND f.first = per.first),"
              " again AS (UPDATE fanout_retry r SET flying_epoch = NULL, attempt = t.attempt,"
+             "     first_at = CASE WHEN r.attempt = 0 THEN clock_timestamp() ELSE r.first_at END,"
              "     next_at = clock_timestamp() + make_interval(secs => t.delay / 1000.0),"
              "     if_expired = t.expired, reason = t.reason"
              "   FROM mine, unnest($9::bigint[], $10::integer[], $11::bigint[], $12::integer[],"

@@ -76,10 +76,11 @@ void fanout_mark(struct db_async *db, const struct chunk_claim *claim, int32_t f
                  db_async_cb cb, void *user);
 
 /* Addresses of devices. Rows by ascending id: (id, channel, push_token, is_fid, apns_sandbox,
- * language, realm, stale bool, token_at, proven bool, silent_information); unknown ids are absent.
- */
+ * language, realm, stale bool, token_at, proven bool, silent_information, hold_ms bigint); unknown
+ * ids are absent. hold_ms: null, or how long an iOS device must get nothing that APNs would store
+ * in the place of a live emergency; always null unless holds. */
 void fanout_devices(struct db_async *db, const int64_t *ids, size_t n, int64_t stale_days,
-                    db_async_cb cb, void *user);
+                    bool holds, db_async_cb cb, void *user);
 
 /* What a flight learned. Arrays are borrowed until the call returns. */
 struct flight_result {
@@ -107,10 +108,10 @@ void fanout_settle(struct db_async *db, const struct chunk_claim *claim,
                    const struct flight_result *result, db_async_cb cb, void *user);
 
 /* Due retries of the chunk, marked as flying. Rows as fanout_devices, with (attempt int, position
- * int, first_age_ms bigint, if_expired) added at the end; unregistered devices have a null channel.
- */
+ * int, first_age_ms bigint, if_expired, device_id) added at the end; of unregistered devices the
+ * columns of fanout_devices are null. */
 void fanout_retries(struct db_async *db, const struct chunk_claim *claim, int32_t limit,
-                    int64_t stale_days, db_async_cb cb, void *user);
+                    int64_t stale_days, bool holds, db_async_cb cb, void *user);
 
 /* What a retry flight learned: codes[i] belongs to position[i]; OUTCOME_RETRY keeps it waiting.
  * first is not used. One row (held bool). */
