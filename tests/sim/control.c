@@ -77,6 +77,17 @@ static json_t *run_alerts(struct service *service, const json_t *command)
     return ledger != NULL ? ledger_alerts(ledger) : invalid("expected a channel: fcm or apns");
 }
 
+/* {"us":…}: how high the sequence number was then. */
+static json_t *run_seq_at(struct service *service, const json_t *command)
+{
+    const json_t *us = json_object_get(command, "us");
+
+    if (!json_is_integer(us))
+        return invalid("expected us, an instant in microseconds of UTC");
+    return json_pack("{s:b,s:I}", "ok", 1, "seq",
+                     (json_int_t)pace_at(&service->pace, json_integer_value(us)));
+}
+
 static json_t *run_fault(struct service *service, const json_t *command)
 {
     g_autoptr(GError) error = NULL;
@@ -138,6 +149,7 @@ static const struct command_row {
     {"alerts", run_alerts}, {"fault", run_fault},
     {"faults", run_faults}, {"clear", run_clear},
     {"reset", run_reset},   {"credential", run_credential},
+    {"seq_at", run_seq_at},
 };
 
 json_t *control_execute(struct service *service, const char *line, size_t len)
@@ -151,7 +163,8 @@ json_t *control_execute(struct service *service, const char *line, size_t len)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (g_strcmp0(name, commands[i].name) == 0)
             return commands[i].run(service, command);
-    return invalid("cmd: expected stats, dump, alerts, fault, faults, clear, reset or credential");
+    return invalid("cmd: expected stats, dump, alerts, fault, faults, clear, reset, credential or "
+                   "seq_at");
 }
 
 /* ---- socket ---- */

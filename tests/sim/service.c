@@ -11,6 +11,7 @@ struct service *service_new(const char *pki_dir, uint64_t seed, const struct clo
 
     service->clock = clock;
     service->faults = faults_new(seed);
+    pace_init(&service->pace);
     service->ledgers[SIM_FCM] = ledger_new(LEDGER_TOKENS_MAX);
     service->ledgers[SIM_APNS] = ledger_new(LEDGER_TOKENS_MAX);
     service->token_uri = g_strdup("");
@@ -30,6 +31,7 @@ void service_free(struct service *service)
     if (service->credentials != NULL)
         credentials_free(service->credentials);
     faults_free(service->faults);
+    pace_clear(&service->pace);
     g_free(service->token_uri);
     g_free(service);
 }
@@ -138,7 +140,7 @@ static void count(struct service *service, enum sim_channel channel, int64_t now
 
     stats->requests++;
     if (channel != SIM_OAUTH)
-        service->seq++;
+        pace_note(&service->pace, now_us, ++service->seq);
     if (judged->refused != NULL)
         g_hash_table_insert(
             stats->rejected, key,

@@ -15,6 +15,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/fcm_message.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/pace.h"
 #include "tests/sim/sim.h"
 
 #define APNS_STREAMS 1000 /* SETTINGS_MAX_CONCURRENT_STREAMS after the first valid token */
@@ -37,6 +38,7 @@ struct service {
     struct ledger *ledgers[SIM_CHANNELS]; /* none for OAuth */
     struct channel_stats stats[SIM_CHANNELS];
     uint64_t seq;                     /* last sequence number given to an FCM or APNs request */
+    struct pace pace;                 /* of seq */
     uint64_t message_id;              /* last message name given */
     struct fcm_message fcm_message;   /* of the request in hand: judgements borrow from it */
     struct apns_payload apns_payload; /* likewise */

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/pace.h"
 
 static void enter(struct ledger *ledger, const char *token, const char *alert, const char *version,
                   bool accepted, uint64_t seq)
@@ -69,6 +70,29 @@ static void test_alerts_are_told_apart(void **state)
     assert_int_equal(json_integer_value(json_object_get(a, "duplicates")), 1);
     assert_int_equal(json_integer_value(json_object_get(a, "first_seq")), 1);
     assert_int_equal(json_integer_value(json_object_get(a, "last_seq")), 4);
+}
+
+static void test_pace(void **state)
+{
+    struct pace pace;
+
+    (void)state;
+    pace_init(&pace);
+    assert_int_equal(pace_at(&pace, 1000), 0);
+    pace_note(&pace, 1000, 1);
+    pace_note(&pace, 1100, 2); /* within a step */
+    pace_note(&pace, 1200, 3);
+    pace_note(&pace, 5000, 4);
+    assert_int_equal(pace_at(&pace, 999), 0);
+    assert_int_equal(pace_at(&pace, 1000), 1);
+    assert_int_equal(pace_at(&pace, 1150), 1);
+    assert_int_equal(pace_at(&pace, 4999), 3);
+    assert_int_equal(pace_at(&pace, 9000), 4);
+    for (uint64_t i = 0; i < PACE_MAX; i++)
+        pace_note(&pace, 10000 + (int64_t)i * PACE_STEP_US, 5 + i);
+    assert_true(pace.steps->len <= PACE_MAX);
+    assert_int_equal(pace_at(&pace, INT64_MAX), 4 + PACE_MAX);
+    pace_clear(&pace);
 }
 
 /* Far beyond the first sizes of the tables, against plain arithmetic. */
@@ -302,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_duplicates_are_per_token_alert_version),
         cmocka_unit_test(test_alerts_are_told_apart),
+        cmocka_unit_test(test_pace),
         cmocka_unit_test(test_grows_without_losing_anybody),
         cmocka_unit_test(test_full_ledger_says_so),
         cmocka_unit_test(test_dump_that_cannot_be_written),

@@ -49,6 +49,7 @@ shared_buffers = 32MB
 fsync = $2
 synchronous_commit = $2
 full_page_writes = $2
+track_commit_timestamp = on
 log_line_prefix = '%m [%p] %d %a '
 EOF
 }
