@@ -1,5 +1,6 @@
 /* POST /api/v1/receipts: one receipt or an array of them. Confirmed are those that are durable; the
- * device repeats the others. */
+ * device repeats the others. The request waits for its batch suspended, not on a thread: thousands
+ * of them share one commit. */
 #include <string.h>
 
 #include "api/api_internal.h"
@@ -43,6 +44,18 @@ struct faults {
     GPtrArray *texts;
 };
 
+static void faults_init(struct faults *faults)
+{
+    faults->fields = g_array_new(FALSE, FALSE, sizeof(struct http_problem_field));
+    faults->texts = g_ptr_array_new_with_free_func(g_free);
+}
+
+static void faults_clear(struct faults *faults)
+{
+    g_array_unref(faults->fields);
+    g_ptr_array_unref(faults->texts);
+}
+
 static void fault(struct faults *faults, size_t index, bool single, const char *name,
                   const char *detail)
 {
@@ -81,74 +94,131 @@ static void reply_faults(struct http_request *request, const struct faults *faul
                        faults->fields->len);
 }
 
-/* {"confirmed":[…]}; receipts that Loa does not know are named in "unknown": to be forgotten. */
-static void reply_results(struct http_request *request, json_t *array,
-                          const enum receipt_result *results)
-{
-    json_t *confirmed = json_array();
-    json_t *unknown = json_array();
-    json_t *reply = json_object();
+/* ---- a request that waits ---- */
 
-    for (size_t i = 0; i < json_array_size(array); i++)
-        json_array_append(results[i] == RECEIPT_STORED ? confirmed : unknown,
-                          json_array_get(array, i));
-    json_object_set_new(reply, "confirmed", confirmed);
-    if (json_array_size(unknown) > 0)
-        json_object_set_new(reply, "unknown", unknown);
-    else
-        json_decref(unknown);
-    api_reply_json(request, 200, reply);
+struct waiting {
+    struct receipt_job job; /* first: the writer hands it back */
+    struct http_request *request;
+    bool single;
+    enum receipt_result results[API_RECEIPTS_MAX];
+    struct receipt receipts[]; /* job.n */
+};
+
+static struct waiting *waiting_new(size_t n)
+{
+    struct waiting *w = g_malloc0(sizeof(*w) + n * sizeof(w->receipts[0]));
+
+    w->job.receipts = w->receipts;
+    w->job.n = n;
+    w->job.results = w->results;
+    return w;
+}
+
+static void waiting_free(void *data)
+{
+    struct waiting *w = data;
+
+    g_clear_error(&w->job.error);
+    g_free(w);
+}
+
+/* "name":[…] of the receipts with this result; an alert id needs no escaping. */
+static size_t append_results(GString *json, const struct waiting *w, const char *name,
+                             enum receipt_result result)
+{
+    size_t n = 0;
+
+    g_string_append_printf(json, "\"%s\":[", name);
+    for (size_t i = 0; i < w->job.n; i++)
+        if (w->results[i] == result)
+            g_string_append_printf(json, "%s{\"alert\":\"%s\",\"v\":%d,\"event\":\"%s\"}",
+                                   n++ > 0 ? "," : "", w->receipts[i].alert_id,
+                                   w->receipts[i].version,
+                                   receipt_event_name(w->receipts[i].event));
+    g_string_append_c(json, ']');
+    return n;
 }
 
 /* All of them unknown: the request as a whole is wrong. */
-static bool none_stored(const enum receipt_result *results, size_t n)
+static void reply_unknown(struct http_request *request, const struct waiting *w)
 {
-    for (size_t i = 0; i < n; i++)
-        if (results[i] == RECEIPT_STORED)
-            return false;
-    return true;
+    struct faults faults;
+
+    faults_init(&faults);
+    for (size_t i = 0; i < w->job.n; i++)
+        fault(&faults, i, w->single, "alert",
+              "was not released in this version, or this device is not registered");
+    reply_faults(request, &faults, "Forget these receipts: they will never be confirmed.");
+    faults_clear(&faults);
 }
 
-static void store(struct api *api, struct http_request *request, json_t *array, bool single,
-                  const struct receipt *receipts, struct faults *faults)
+/* {"confirmed":[…]}; receipts that Loa does not know are named in "unknown": to be forgotten. */
+static void reply_results(struct http_request *request, const struct waiting *w)
 {
-    enum receipt_result results[API_RECEIPTS_MAX];
-    g_autoptr(GError) error = NULL;
-    size_t n = json_array_size(array);
+    g_autoptr(GString) json = g_string_new("{");
+    size_t stored = append_results(json, w, "confirmed", RECEIPT_STORED);
 
-    if (!receipt_writer_store(api->receipts, receipts, n, results, &error)) {
-        http_reply_error(request, error);
+    if (stored == 0) {
+        reply_unknown(request, w);
         return;
     }
-    if (!none_stored(results, n)) {
-        reply_results(request, array, results);
-        return;
+    if (stored < w->job.n) {
+        g_string_append_c(json, ',');
+        append_results(json, w, "unknown", RECEIPT_UNKNOWN);
     }
-    for (size_t i = 0; i < n; i++)
-        fault(faults, i, single, "alert",
-              "was not released in this version, or this device is not registered");
-    reply_faults(request, faults, "Forget these receipts: they will never be confirmed.");
+    g_string_append_c(json, '}');
+    http_reply(request, 200, "application/json; charset=utf-8", json->str, json->len);
+}
+
+static void answer(struct http_request *request, void *data)
+{
+    const struct waiting *w = data;
+
+    if (w->job.error != NULL)
+        http_reply_error(request, w->job.error);
+    else
+        reply_results(request, w);
+}
+
+/* On the writer's thread. */
+static void on_done(struct receipt_job *job)
+{
+    http_request_resume(((struct waiting *)job)->request);
+}
+
+/* Suspended first: the writer may be done before submit has returned. */
+static void store(struct api *api, struct http_request *request, struct waiting *w)
+{
+    w->request = request;
+    w->job.done = on_done;
+    http_request_suspend(request, answer, w, waiting_free);
+    if (!receipt_writer_submit(api->receipts, &w->job, &w->job.error))
+        http_request_resume(request);
 }
 
 static void take_receipts(struct api *api, struct http_request *request, json_t *array, bool single,
                           int64_t device_id, struct faults *faults)
 {
-    struct receipt receipts[API_RECEIPTS_MAX];
     size_t n = json_array_size(array);
+    struct waiting *w;
 
     if (n == 0 || n > API_RECEIPTS_MAX) {
         http_reply_problem(request, 422, "invalid-field", "Wrong number of receipts",
                            "Send 1 to 20 receipts in one request.", NULL, 0);
         return;
     }
+    w = waiting_new(n);
+    w->single = single;
     for (size_t i = 0; i < n; i++) {
-        read_one(json_array_get(array, i), i, single, &receipts[i], faults);
-        receipts[i].device_id = device_id;
+        read_one(json_array_get(array, i), i, single, &w->receipts[i], faults);
+        w->receipts[i].device_id = device_id;
     }
-    if (faults->fields->len > 0)
-        reply_faults(request, faults, "Nothing was stored. Correct the named fields.");
-    else
-        store(api, request, array, single, receipts, faults);
+    if (faults->fields->len == 0) {
+        store(api, request, w);
+        return;
+    }
+    reply_faults(request, faults, "Nothing was stored. Correct the named fields.");
+    waiting_free(w);
 }
 
 void api_receipts(struct http_request *request, void *user)
@@ -164,9 +234,7 @@ void api_receipts(struct http_request *request, void *user)
         !api_authenticate(api, request, NULL, &device_id, &generation) ||
         (array = receipts_array(request, &single)) == NULL)
         return;
-    faults.fields = g_array_new(FALSE, FALSE, sizeof(struct http_problem_field));
-    faults.texts = g_ptr_array_new_with_free_func(g_free);
+    faults_init(&faults);
     take_receipts(api, request, array, single, device_id, &faults);
-    g_array_unref(faults.fields);
-    g_ptr_array_unref(faults.texts);
+    faults_clear(&faults);
 }

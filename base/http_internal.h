@@ -17,10 +17,11 @@ struct MHD_Connection;
 struct MHD_Response;
 
 enum http_stage {
-    HTTP_STAGE_HEAD,    /* request line read → BODY, or answered early */
-    HTTP_STAGE_BODY,    /* head accepted; the body comes → REFUSED, ANSWERED */
-    HTTP_STAGE_REFUSED, /* answered on the socket; what still comes is thrown away */
-    HTTP_STAGE_ANSWERED /* the library has the answer */
+    HTTP_STAGE_HEAD,      /* request line read → BODY, or answered early */
+    HTTP_STAGE_BODY,      /* head accepted; the body comes → REFUSED, SUSPENDED, ANSWERED */
+    HTTP_STAGE_REFUSED,   /* answered on the socket; what still comes is thrown away */
+    HTTP_STAGE_SUSPENDED, /* out of the library's loop until resumed → ANSWERED */
+    HTTP_STAGE_ANSWERED   /* the library has the answer */
 };
 
 struct http_reply_field {
@@ -49,6 +50,11 @@ struct http_request {
     bool close;       /* no further request on this connection */
     char address[INET6_ADDRSTRLEN];
 
+    bool handling;     /* counted in server->handling */
+    http_handler then; /* while SUSPENDED */
+    void *then_data;
+    GDestroyNotify then_free;
+
     unsigned status; /* 0 = not answered yet */
     char *reply_type;
     void *reply; /* g_malloc */
@@ -65,6 +71,7 @@ struct http_server {
     pthread_key_t thread_key;
     unsigned next_thread; /* atomic */
     bool stopping;        /* atomic */
+    unsigned handling;    /* atomic: requests with their handler, suspended or being resumed */
     unsigned port;
 };
 

@@ -150,6 +150,27 @@ unsigned http_request_thread(const struct http_request *request)
     return (unsigned)index - 1;
 }
 
+void http_request_suspend(struct http_request *request, http_handler then, void *data,
+                          GDestroyNotify free_data)
+{
+    assert(request->status == 0 && request->then == NULL && request->handling);
+    request->then = then;
+    request->then_data = data;
+    request->then_free = free_data;
+    request->stage = HTTP_STAGE_SUSPENDED;
+    MHD_suspend_connection(request->connection);
+}
+
+void http_request_resume(struct http_request *request)
+{
+    struct http_server *server = request->server;
+
+    /* The request may be over, and the server about to stop, before the library's call returns. */
+    __atomic_add_fetch(&server->handling, 1, __ATOMIC_SEQ_CST);
+    MHD_resume_connection(request->connection);
+    __atomic_sub_fetch(&server->handling, 1, __ATOMIC_SEQ_CST);
+}
+
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 const void *body, size_t len)
 {

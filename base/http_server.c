@@ -1,9 +1,10 @@
 /* libmicrohttpd's callbacks: request line → head → body → handler → answer. Nothing reaches a route
  * before http_guard.c has found that the head has one meaning only. Requests are answered when they
  * are complete; an answer before that ends the connection, so that bytes of a body can never be
- * taken for a request. Stopping goes without MHD_quiesce_daemon: with a thread pool that call of
- * 0.9.75 races with the workers and aborts the process. Instead new requests get 503 until those
- * under way have ended. */
+ * taken for a request. A suspended request is out of the library's loop altogether: only resuming
+ * brings it back, and the library aborts when it is stopped before. Stopping goes without
+ * MHD_quiesce_daemon: with a thread pool that call of 0.9.75 races with the workers and aborts the
+ * process. Instead new requests get 503 until those under way have ended. */
 #include <assert.h>
 #include <microhttpd.h>
 #include <pthread.h>
@@ -19,7 +20,8 @@
 
 #define CONNECTION_MEMORY 26624         /* per connection: head, reading and header of the reply */
 #define SWALLOW_MAX       (1024 * 1024) /* bytes read after a refusal, for the client to see it */
-#define STOP_WAIT_S       5             /* running requests get so long when the server stops */
+#define STOP_WAIT_S       5             /* for answers on their way when the server stops */
+#define DRAIN_STEP_MS     20
 
 static int64_t now_us(void)
 {
@@ -31,9 +33,25 @@ static void count_refused(enum http_verdict verdict)
     metric_add(METRIC_HTTP_REFUSED, http_verdict_text(verdict)->type, 1);
 }
 
+/* The request is in its handler's hands, or back. Together with `stopping`, in this order on both
+ * sides, it makes sure that nothing is suspended behind http_server_stop's back. */
+static void begin_handling(struct http_request *request)
+{
+    request->handling = true;
+    __atomic_add_fetch(&request->server->handling, 1, __ATOMIC_SEQ_CST);
+}
+
+static void end_handling(struct http_request *request)
+{
+    if (request->handling)
+        __atomic_sub_fetch(&request->server->handling, 1, __ATOMIC_SEQ_CST);
+    request->handling = false;
+}
+
 /* Hands the collected reply to the library. */
 static enum MHD_Result queue_reply(struct http_request *request)
 {
+    end_handling(request);
     struct MHD_Response *response = http_request_response(request);
     if (response == NULL)
         return MHD_NO;
@@ -132,23 +150,46 @@ static enum MHD_Result on_body(struct http_request *request, const char *data, s
     return MHD_YES;
 }
 
+static enum MHD_Result answer_handled(struct http_request *request)
+{
+    assert(request->status != 0);
+    g_autofree char *label =
+        g_strdup_printf("%s/%uxx", request->route->name, request->status / 100);
+    metric_add(METRIC_HTTP_REQUESTS, label, 1);
+    return queue_reply(request);
+}
+
 static enum MHD_Result on_complete(struct http_request *request)
 {
     struct http_server *server = request->server;
     if (request->stage != HTTP_STAGE_BODY || !http_watch_received(request->watched))
         return MHD_NO; /* answered on the socket */
-    if (__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE)) {
+    begin_handling(request);
+    if (__atomic_load_n(&server->stopping, __ATOMIC_SEQ_CST)) {
         request->close = true;
         return answer_verdict(request, HTTP_VERDICT_STOPPING);
     }
     if (request->verdict != HTTP_VERDICT_OK)
         return answer_verdict(request, request->verdict);
     request->route->handler(request, server->options.user);
-    assert(request->status != 0);
-    g_autofree char *label =
-        g_strdup_printf("%s/%uxx", request->route->name, request->status / 100);
-    metric_add(METRIC_HTTP_REQUESTS, label, 1);
-    return queue_reply(request);
+    return request->stage == HTTP_STAGE_SUSPENDED ? MHD_YES : answer_handled(request);
+}
+
+static void forget_suspension(struct http_request *request)
+{
+    if (request->then_free != NULL)
+        request->then_free(request->then_data);
+    request->then = NULL;
+    request->then_free = NULL;
+}
+
+static enum MHD_Result on_resumed(struct http_request *request)
+{
+    request->stage = HTTP_STAGE_BODY;
+    request->then(request, request->then_data);
+    assert(request->stage == HTTP_STAGE_BODY);
+    forget_suspension(request);
+    return answer_handled(request);
 }
 
 static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url,
@@ -161,6 +202,8 @@ static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, 
         request->method = method;
         return on_head(request, version);
     }
+    if (request->stage == HTTP_STAGE_SUSPENDED)
+        return on_resumed(request);
     return *len > 0 ? on_body(request, data, len) : on_complete(request);
 }
 
@@ -180,6 +223,8 @@ static void on_end(void *user, struct MHD_Connection *connection, void **slot,
     (void)user, (void)connection, (void)code;
     if (request == NULL)
         return;
+    forget_suspension(request); /* the client went away meanwhile */
+    end_handling(request);
     http_watch_end(request->watched);
     http_request_free(request);
     *slot = NULL;
@@ -260,7 +305,7 @@ static void loop_attach(struct http_server *server)
 static struct MHD_Daemon *daemon_start(struct http_server *server, int fd)
 {
     const struct http_server_options *options = &server->options;
-    unsigned flags = MHD_USE_ERROR_LOG | MHD_USE_EPOLL;
+    unsigned flags = MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
     if (options->threads > 0)
         flags |= MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC;
     /* A pool of one is no pool for the library; each thread gets its share of the connections. */
@@ -325,16 +370,19 @@ struct http_server *http_server_start(const struct http_server_options *options,
     return g_steal_pointer(&server);
 }
 
-/* Until every request has its answer on the wire, or STOP_WAIT_S are over. */
+/* Until every request has its answer on the wire, or none is being handled and STOP_WAIT_S are
+ * over.
+ */
 static void drain(struct http_server *server)
 {
     int64_t until = now_us() + STOP_WAIT_S * USEC_PER_SEC;
-    __atomic_store_n(&server->stopping, true, __ATOMIC_RELEASE);
-    while (http_watch_active(server->watch) > 0 && now_us() < until) {
+    __atomic_store_n(&server->stopping, true, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&server->handling, __ATOMIC_SEQ_CST) > 0 ||
+           (http_watch_active(server->watch) > 0 && now_us() < until)) {
         if (server->options.threads == 0)
-            MHD_run_wait(server->daemon, 20);
+            MHD_run_wait(server->daemon, DRAIN_STEP_MS);
         else
-            http_watch_wait_idle(server->watch, until);
+            http_watch_wait_idle(server->watch, now_us() + DRAIN_STEP_MS * USEC_PER_MSEC);
     }
 }
 

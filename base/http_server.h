@@ -32,9 +32,10 @@ const char *http_request_address(const struct http_request *request);
 /* The calling server thread, 0 … threads-1: index for per-thread resources (a struct db each). */
 unsigned http_request_thread(const struct http_request *request);
 
-/* Answering: before it returns, a handler calls exactly one of http_reply, http_reply_problem and
- * http_reply_error, once. Data is copied. Every answer gets "X-Content-Type-Options: nosniff", and
- * "Cache-Control: no-store" unless the handler has set another. */
+/* Answering: before it returns, a handler calls exactly one of http_reply, http_reply_problem,
+ * http_reply_error and http_request_suspend, once. Data is copied. Every answer gets
+ * "X-Content-Type-Options: nosniff", and "Cache-Control: no-store" unless the handler has set
+ * another. */
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 const void *body, size_t len);
 /* Adds a header to the coming reply. Values with CR or LF are refused (asserted). */
@@ -53,6 +54,16 @@ void http_reply_problem(struct http_request *request, unsigned status, const cha
 void http_reply_error(struct http_request *request, const GError *error);
 
 typedef void (*http_handler)(struct http_request *request, void *user);
+
+/* Answering later, without holding a thread: the request waits until http_request_resume. Then
+ * `then` answers it on its server thread as a handler does (it may not suspend again). free_data
+ * gets data exactly once: after `then`, or instead of it when the client has gone. Between, the
+ * request lives, but nobody may touch it. */
+void http_request_suspend(struct http_request *request, http_handler then, void *data,
+                          GDestroyNotify free_data);
+/* Exactly once after each http_request_suspend, from any thread, at the earliest at once: the
+ * handler need not have returned. The server cannot be stopped before. */
+void http_request_resume(struct http_request *request);
 
 struct http_route {
     const char *method;  /* "GET", "POST", "PUT", "DELETE"; HEAD follows GET */
@@ -81,8 +92,8 @@ struct http_server;
  * Owned. */
 struct http_server *http_server_start(const struct http_server_options *options,
                                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* New requests get 503; waits up to 5 s for those being answered, then closes everything. Not from
- * a handler. */
+/* New requests get 503; waits for handlers and for suspended requests however long they take, up to
+ * 5 s for answers on their way, then closes everything. Not from a handler. */
 void http_server_stop(struct http_server *server);
 LOA_AUTO_DEFINE(http_server, http_server_stop)
 /* The port really bound. */

@@ -16,7 +16,7 @@
 
 #define RECEIPT_ALERT_ID_MAX 32   /* bytes */
 #define RECEIPT_BODY_MAX     512  /* bytes of one receipt as JSON */
-#define RECEIPT_BATCH_MAX    1000 /* rows of one statement */
+#define RECEIPT_BATCH_MAX    5000 /* rows of one statement */
 
 enum receipt_event {
     RECEIPT_SHOWN,  /* "shown": the text was on the screen or in the tray */
@@ -49,17 +49,27 @@ bool receipt_store(struct db *db, const struct receipt *receipts, size_t n,
                    enum receipt_result *out_results, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Group commit for the HTTP threads: one thread with its own connection writes whatever has
- * gathered while the statement before was being committed. No delay of its own. */
+ * gathered within 20 ms, or while the statement before was being committed. */
 struct receipt_writer;
+/* Receipts of one request, 1 … RECEIPT_BATCH_MAX. The writer borrows it from submit until done. */
+struct receipt_job {
+    const struct receipt *receipts;
+    size_t n;
+    enum receipt_result *results; /* n; meaningful when error is NULL */
+    GError *error;                /* the statement's; the job's owner frees it */
+    /* Runs once, on the writer's thread, when the receipts are durable or have failed; must not
+     * block. The job is its owner's again: done may free it. */
+    void (*done)(struct receipt_job *job);
+    struct receipt_job *next; /* the writer's */
+};
 struct receipt_writer *receipt_writer_start(const char *conninfo, GError **error);
-/* Writes what is queued, then ends the thread. No caller may be inside receipt_writer_store. */
+/* Writes what is queued, then ends the thread. Nobody may submit any more. */
 void receipt_writer_stop(struct receipt_writer *writer);
 LOA_AUTO_DEFINE(receipt_writer, receipt_writer_stop)
-/* Any thread; blocks until the receipts are durable. RETRY when too many wait; else the error of
- * the statement. The device repeats. */
-bool receipt_writer_store(struct receipt_writer *writer, const struct receipt *receipts, size_t n,
-                          enum receipt_result *out_results,
-                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Any thread; does not block. RETRY when 20,000 receipts wait: the job was not taken, done does not
+ * run, the device repeats. */
+bool receipt_writer_submit(struct receipt_writer *writer, struct receipt_job *job,
+                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The same on an event loop, for `loa mqtt`. Gathers for at most 50 ms or RECEIPT_BATCH_MAX. */
 struct receipt_batch_async;

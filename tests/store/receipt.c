@@ -84,8 +84,73 @@ static void test_unknown(void **state)
 
 #define THREADS 8
 
-struct caller {
+/* Jobs of all callers; what the writer's thread has handed back. */
+struct crowd {
     struct receipt_writer *writer;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t done, failed, retry;
+};
+
+struct pair {
+    struct receipt_job job; /* first */
+    struct crowd *crowd;
+    struct receipt receipts[2];
+    enum receipt_result results[2];
+};
+
+static void pair_done(struct receipt_job *job)
+{
+    struct pair *pair = (struct pair *)job;
+    struct crowd *crowd = pair->crowd;
+
+    pthread_mutex_lock(&crowd->lock);
+    crowd->done++;
+    crowd->failed += job->error != NULL || job->results[0] != RECEIPT_STORED ||
+                     job->results[1] != RECEIPT_STORED;
+    crowd->retry += g_error_matches(job->error, LOA_ERROR, LOA_ERROR_RETRY);
+    pthread_cond_signal(&crowd->changed);
+    pthread_mutex_unlock(&crowd->lock);
+    g_clear_error(&job->error);
+    g_free(pair);
+}
+
+static bool submit_pair(struct crowd *crowd, int64_t device)
+{
+    struct pair *pair = g_new0(struct pair, 1);
+    g_autoptr(GError) error = NULL;
+
+    pair->crowd = crowd;
+    pair->receipts[0] = receipt(device, RECEIPT_SHOWN);
+    pair->receipts[1] = receipt(device, RECEIPT_OPENED);
+    pair->job = (struct receipt_job){
+        .receipts = pair->receipts, .n = 2, .results = pair->results, .done = pair_done};
+    if (receipt_writer_submit(crowd->writer, &pair->job, &error))
+        return true;
+    assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_RETRY));
+    g_free(pair);
+    return false;
+}
+
+static void wait_done(struct crowd *crowd, size_t n)
+{
+    pthread_mutex_lock(&crowd->lock);
+    while (crowd->done < n)
+        pthread_cond_wait(&crowd->changed, &crowd->lock);
+    pthread_mutex_unlock(&crowd->lock);
+}
+
+static void crowd_init(struct crowd *crowd, const char *conninfo)
+{
+    g_autoptr(GError) error = NULL;
+
+    *crowd = (struct crowd){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    crowd->writer = receipt_writer_start(conninfo, &error);
+    assert_non_null(crowd->writer);
+}
+
+struct caller {
+    struct crowd *crowd;
     size_t number;
 };
 
@@ -93,50 +158,75 @@ static void *call(void *user)
 {
     const struct caller *caller = user;
 
-    for (int64_t device = 1 + (int64_t)caller->number; device <= DEVICES; device += THREADS) {
-        struct receipt pair[2] = {receipt(device, RECEIPT_SHOWN), receipt(device, RECEIPT_OPENED)};
-        enum receipt_result results[2] = {RECEIPT_UNKNOWN, RECEIPT_UNKNOWN};
-        if (!receipt_writer_store(caller->writer, pair, 2, results, NULL) ||
-            results[0] != RECEIPT_STORED || results[1] != RECEIPT_STORED)
+    for (int64_t device = 1 + (int64_t)caller->number; device <= DEVICES; device += THREADS)
+        if (!submit_pair(caller->crowd, device))
             return GINT_TO_POINTER(1);
-    }
     return NULL;
 }
 
+/* All of them are told, those that wait at the stop, too; and only when the rows are there. */
 static void test_writer(void **state)
 {
     struct stage *stage = *state;
-    g_autoptr(GError) error = NULL;
-    struct receipt_writer *writer = receipt_writer_start(stage->conninfo, &error);
+    struct crowd crowd;
     pthread_t threads[THREADS];
     struct caller callers[THREADS];
     void *failed;
 
-    assert_non_null(writer);
+    crowd_init(&crowd, stage->conninfo);
+    assert_true(submit_pair(&crowd, 1));
+    wait_done(&crowd, 1);
+    assert_int_equal(stage_i64(stage, "SELECT count(opened_at) FROM receipt"), 1);
     for (size_t i = 0; i < THREADS; i++) {
-        callers[i] = (struct caller){writer, i};
+        callers[i] = (struct caller){&crowd, i};
         assert_int_equal(pthread_create(&threads[i], NULL, call, &callers[i]), 0);
     }
     for (size_t i = 0; i < THREADS; i++) {
         pthread_join(threads[i], &failed);
         assert_null(failed);
     }
-    receipt_writer_stop(writer);
+    receipt_writer_stop(crowd.writer);
+    assert_int_equal(crowd.done, DEVICES + 1);
+    assert_int_equal(crowd.failed, 0);
     assert_int_equal(stage_i64(stage, "SELECT count(opened_at) FROM receipt"), DEVICES);
     stage_exec(stage, "DELETE FROM receipt");
 }
 
 static void test_writer_without_database(void **state)
 {
-    g_autoptr(GError) error = NULL;
-    loa_auto(receipt_writer) writer = receipt_writer_start("host=/nonexistent dbname=x", &error);
-    struct receipt one = receipt(1, RECEIPT_SHOWN);
-    enum receipt_result result;
+    struct crowd crowd;
 
     (void)state;
-    assert_non_null(writer);
-    assert_false(receipt_writer_store(writer, &one, 1, &result, &error));
-    assert_true(g_error_matches(error, LOA_ERROR, LOA_ERROR_RETRY));
+    crowd_init(&crowd, "host=/nonexistent dbname=x");
+    assert_true(submit_pair(&crowd, 1));
+    wait_done(&crowd, 1);
+    assert_int_equal(crowd.retry, 1);
+    receipt_writer_stop(crowd.writer);
+}
+
+/* A commit that hangs: what waits for it has a limit, what is above is told at once; then all of
+ * the others are stored. */
+static void test_writer_is_bounded(void **state)
+{
+    struct stage *stage = *state;
+    g_autoptr(GError) error = NULL;
+    loa_auto(db) other = db_open(stage->conninfo, &error);
+    struct crowd crowd;
+    size_t taken = 0;
+
+    assert_non_null(other);
+    assert_true(db_begin(other, &error) &&
+                db_exec(other, "LOCK TABLE receipt IN ACCESS EXCLUSIVE MODE", NULL, &error));
+    crowd_init(&crowd, stage->conninfo);
+    while (taken < 100000 && submit_pair(&crowd, 1 + (int64_t)(taken % DEVICES)))
+        taken++;
+    assert_in_range(taken, 10000, 10000 + RECEIPT_BATCH_MAX / 2);
+    assert_true(db_commit(other, &error));
+    receipt_writer_stop(crowd.writer);
+    assert_int_equal(crowd.done, taken);
+    assert_int_equal(crowd.failed, 0);
+    assert_int_equal(stage_i64(stage, "SELECT count(opened_at) FROM receipt"), DEVICES);
+    stage_exec(stage, "DELETE FROM receipt");
 }
 
 /* ---- the batcher of the event loop ---- */
@@ -198,7 +288,7 @@ static void test_async_is_bounded(void **state)
     (void)state;
     while (taken < 100000 && receipt_batch_async_add(batch, &one))
         taken++;
-    assert_true(taken >= 20000 && taken < 30000);
+    assert_in_range(taken, 20000, 30000);
     assert_int_equal(seen.calls, 0);
 }
 
@@ -224,9 +314,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once_per_device), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_writer),          cmocka_unit_test(test_writer_without_database),
-        cmocka_unit_test(test_async),           cmocka_unit_test(test_async_is_bounded),
+        cmocka_unit_test(test_once_per_device),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_writer_without_database),
+        cmocka_unit_test(test_writer_is_bounded),
+        cmocka_unit_test(test_async),
+        cmocka_unit_test(test_async_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,7 @@
 /* lib: loa_base */
 /* Many clients against several server threads: every request is answered once with its own content,
- * each thread has its own index, stopping waits for running handlers. For ThreadSanitizer, too. */
+ * each thread has its own index, suspended requests need no thread, stopping waits for handlers and
+ * suspended requests. For ThreadSanitizer, too. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -231,11 +232,190 @@ static void test_stop_waits(void **state)
     close(fd);
 }
 
+/* ---- suspended requests ---- */
+
+enum { SLEEPERS = 40 };
+
+/* Requests that wait, in the order of their coming; a helper thread resumes them. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct http_request *requests[SLEEPERS];
+    unsigned suspended, answered, freed;
+} bed = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void answer_sleeper(struct http_request *request, void *data)
+{
+    g_autofree char *text = g_strdup_printf("awake %s", http_request_segment(request, 0));
+    (void)data;
+    assert_true(http_request_thread(request) < THREADS);
+    pthread_mutex_lock(&bed.mutex);
+    bed.answered++;
+    pthread_mutex_unlock(&bed.mutex);
+    http_reply(request, 200, "text/plain", text, strlen(text));
+}
+
+static void free_sleeper(void *data)
+{
+    pthread_mutex_lock(&bed.mutex);
+    bed.freed++;
+    pthread_cond_broadcast(&bed.changed);
+    pthread_mutex_unlock(&bed.mutex);
+    g_free(data);
+}
+
+static void handle_sleep(struct http_request *request, void *user)
+{
+    (void)user;
+    http_request_suspend(request, answer_sleeper, g_malloc(1), free_sleeper);
+    pthread_mutex_lock(&bed.mutex);
+    bed.requests[bed.suspended++] = request;
+    pthread_cond_broadcast(&bed.changed);
+    pthread_mutex_unlock(&bed.mutex);
+}
+
+/* Resumed by another thread before the handler has returned. */
+static void *resume_one(void *request)
+{
+    http_request_resume(request);
+    return NULL;
+}
+
+static void handle_nap(struct http_request *request, void *user)
+{
+    pthread_t thread;
+    (void)user;
+    http_request_suspend(request, answer_sleeper, g_malloc(1), free_sleeper);
+    pthread_create(&thread, NULL, resume_one, request);
+    pthread_join(thread, NULL);
+}
+
+static const struct http_route sleepy[] = {
+    {"POST", "/sleep/{id}", "sleep", 100, handle_sleep},
+    {"GET", "/nap/{id}", "nap", 0, handle_nap},
+};
+
+static void wait_for(const unsigned *counter, unsigned n)
+{
+    pthread_mutex_lock(&bed.mutex);
+    while (*counter < n)
+        pthread_cond_wait(&bed.changed, &bed.mutex);
+    pthread_mutex_unlock(&bed.mutex);
+}
+
+static void resume_all(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        http_request_resume(bed.requests[i]);
+}
+
+static int fall_asleep(unsigned port, unsigned id)
+{
+    g_autofree char *out =
+        g_strdup_printf("POST /sleep/%u HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", id);
+    int fd = connect_to(port);
+    assert_int_equal(send(fd, out, strlen(out), MSG_NOSIGNAL), strlen(out));
+    return fd;
+}
+
+/* More requests wait than there are threads; each gets its own answer, on a connection that can be
+ * used again. */
+static void test_suspended(void **state)
+{
+    struct http_server_options o = options(sleepy, G_N_ELEMENTS(sleepy));
+    static const char nap[] = "GET /nap/7 HTTP/1.1\r\nHost: a\r\n\r\n";
+    int fds[SLEEPERS];
+    (void)state;
+    bed.suspended = bed.answered = bed.freed = 0;
+    struct http_server *server = http_server_start(&o, NULL);
+    assert_non_null(server);
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        fds[i] = fall_asleep(http_server_port(server), i);
+    wait_for(&bed.suspended, SLEEPERS);
+    assert_int_equal(bed.answered, 0);
+    resume_all(SLEEPERS);
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        g_autofree char *answer = read_answer(fds[i]);
+        g_autofree char *wanted = g_strdup_printf("\r\n\r\nawake %u", i);
+        assert_non_null(answer);
+        assert_true(g_str_has_suffix(answer, wanted));
+        assert_int_equal(send(fds[i], nap, strlen(nap), MSG_NOSIGNAL), strlen(nap));
+        g_autofree char *again = read_answer(fds[i]);
+        assert_non_null(again);
+        assert_true(g_str_has_suffix(again, "\r\n\r\nawake 7"));
+        close(fds[i]);
+    }
+    http_server_stop(server);
+    assert_int_equal(bed.answered, 2 * SLEEPERS);
+    assert_int_equal(bed.freed, 2 * SLEEPERS);
+}
+
+/* Clients that go away while they wait; bytes sent ahead are not taken for the waiting request's.
+ */
+static void test_suspended_client_leaves(void **state)
+{
+    struct http_server_options o = options(sleepy, G_N_ELEMENTS(sleepy));
+    static const char ahead[] = "GET /nap/8 HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct linger reset = {.l_onoff = 1};
+    int fds[SLEEPERS];
+    (void)state;
+    bed.suspended = bed.answered = bed.freed = 0;
+    struct http_server *server = http_server_start(&o, NULL);
+    assert_non_null(server);
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        fds[i] = fall_asleep(http_server_port(server), i);
+    wait_for(&bed.suspended, SLEEPERS);
+    for (unsigned i = 1; i < SLEEPERS; i++) {
+        if (i % 2 == 0)
+            setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fds[i]);
+    }
+    assert_int_equal(send(fds[0], ahead, strlen(ahead), MSG_NOSIGNAL), strlen(ahead));
+    resume_all(SLEEPERS);
+    g_autofree char *first = read_answer(fds[0]);
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\r\n\r\nawake 0"));
+    wait_for(&bed.freed, SLEEPERS);
+    close(fds[0]);
+    http_server_stop(server);
+}
+
+/* Stopping waits for what is suspended, and answers it. */
+static void test_stop_waits_for_suspended(void **state)
+{
+    struct http_server_options o = options(sleepy, G_N_ELEMENTS(sleepy));
+    int fds[SLEEPERS];
+    pthread_t stopper;
+    (void)state;
+    bed.suspended = bed.answered = bed.freed = 0;
+    struct http_server *server = http_server_start(&o, NULL);
+    assert_non_null(server);
+    unsigned port = http_server_port(server);
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        fds[i] = fall_asleep(port, i);
+    wait_for(&bed.suspended, SLEEPERS);
+    pthread_create(&stopper, NULL, stop_server, server);
+    wait_until_stopping(port);
+    assert_int_equal(bed.answered, 0);
+    resume_all(SLEEPERS);
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        g_autofree char *answer = read_answer(fds[i]);
+        assert_non_null(answer);
+        assert_true(g_str_has_prefix(answer, "HTTP/1.1 200 "));
+        close(fds[i]);
+    }
+    pthread_join(stopper, NULL);
+    assert_int_equal(bed.freed, SLEEPERS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_clients),
         cmocka_unit_test(test_stop_waits),
+        cmocka_unit_test(test_suspended),
+        cmocka_unit_test(test_suspended_client_leaves),
+        cmocka_unit_test(test_stop_waits_for_suspended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
