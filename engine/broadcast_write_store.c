@@ -135,8 +135,9 @@ static bool copy_chunks(struct db *db, const struct broadcast *correction, GErro
     db_param_i64(params, correction->corrects);
     return db_exec(db,
                    "INSERT INTO fanout_chunk (broadcast_id, chunk_no, channel, lane, priority,"
-                   " members, member_count)"
-                   " SELECT $1, chunk_no, channel, lane, priority, members, member_count"
+                   " members, member_count, communes, member_commune)"
+                   " SELECT $1, chunk_no, channel, lane, priority, members, member_count, communes,"
+                   " member_commune"
                    " FROM fanout_chunk WHERE broadcast_id = $2",
                    params, error);
 }

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "engine/fanout_internal.h"
+#include "engine/member_communes.h"
 #include "engine/members.h"
 
 #define FIRST_STEP 2000
@@ -32,8 +33,10 @@ struct plan {
 
 static void step_clear(struct plan *plan)
 {
-    for (size_t i = 0; i < plan->n_chunks; i++)
+    for (size_t i = 0; i < plan->n_chunks; i++) {
         g_byte_array_unref(plan->chunks[i].members);
+        member_communes_free(plan->chunks[i].communes);
+    }
     plan->n_chunks = 0;
 }
 
@@ -118,15 +121,19 @@ static int bucket_of(const PGresult *res, int row)
 static void fill_chunks(struct plan *plan, const PGresult *res)
 {
     GArray *buckets[BUCKETS] = {NULL};
+    struct member_communes *communes[BUCKETS];
 
     for (int row = 0; row < PQntuples(res); row++) {
         int64_t id = db_get_i64(res, row, 0);
         int bucket = bucket_of(res, row);
         if (bucket < 0)
             continue;
-        if (buckets[bucket] == NULL)
+        if (buckets[bucket] == NULL) {
             buckets[bucket] = g_array_new(FALSE, FALSE, sizeof(int64_t));
+            communes[bucket] = member_communes_new();
+        }
         g_array_append_val(buckets[bucket], id);
+        member_communes_add(communes[bucket], db_get_text(res, row, 4));
         plan->cursor_after = id;
     }
     for (int i = 0; i < BUCKETS; i++) {
@@ -137,6 +144,7 @@ static void fill_chunks(struct plan *plan, const PGresult *res)
             .lane = (enum lane)(i % LANE_COUNT),
             .count = (int32_t)buckets[i]->len,
             .members = members_encode((const int64_t *)(void *)buckets[i]->data, buckets[i]->len),
+            .communes = communes[i],
         };
         g_array_free(buckets[i], TRUE);
     }

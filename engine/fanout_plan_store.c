@@ -1,6 +1,8 @@
 /* The SQL of planning, halting and stopping. */
 #include "engine/fanout_store.h"
 
+#include "engine/member_communes.h"
+
 void fanout_plan_claim(struct db_async *db, int64_t broadcast_id, const char *owner,
                        int64_t lease_ms, db_async_cb cb, void *user)
 {
@@ -21,11 +23,11 @@ void fanout_plan_claim(struct db_async *db, int64_t broadcast_id, const char *ow
 void fanout_plan_read(struct db_async *db, const char *realm, const char *const *communes,
                       size_t n_communes, int64_t after_id, int limit, db_async_cb cb, void *user)
 {
-    static const char sql[] =
-        "SELECT id, channel, apns_environment = 'sandbox', proven_at IS NOT NULL FROM device"
-        " WHERE id > $1 AND realm = $2 AND channel <> 'none'"
-        "   AND (cardinality($3::text[]) = 0 OR commune = ANY ($3))"
-        " ORDER BY id LIMIT $4";
+    static const char sql[] = "SELECT id, channel, apns_environment = 'sandbox', proven_at IS NOT "
+                              "NULL, commune FROM device"
+                              " WHERE id > $1 AND realm = $2 AND channel <> 'none'"
+                              "   AND (cardinality($3::text[]) = 0 OR commune = ANY ($3))"
+                              " ORDER BY id LIMIT $4";
     struct db_params *params = db_params_new();
 
     db_param_i64(params, after_id);
@@ -35,8 +37,22 @@ void fanout_plan_read(struct db_async *db, const char *realm, const char *const 
     db_async_query(db, sql, params, cb, user);
 }
 
+static char *hex(const GByteArray *bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    char *text = g_malloc(2 * (gsize)bytes->len + 1);
+
+    for (guint i = 0; i < bytes->len; i++) {
+        text[2 * i] = digits[bytes->data[i] >> 4];
+        text[2 * i + 1] = digits[bytes->data[i] & 0x0f];
+    }
+    text[2 * (gsize)bytes->len] = '\0';
+    return text;
+}
+
 /* One step has few chunks, so their members travel as one array of hex texts: libpq's binary
- * bytea[] would be a second encoder for nothing. */
+ * bytea[] would be a second encoder for nothing. Commune codes are joined by commas; the first of
+ * all is a comma, so that the one code "" differs from no code. */
 void fanout_plan_write(struct db_async *db, int64_t broadcast_id, int32_t epoch,
                        int64_t cursor_before, int64_t cursor_after, int32_t next_chunk,
                        int priority, bool done, const struct plan_chunk *chunks, size_t n,
@@ -52,24 +68,27 @@ void fanout_plan_write(struct db_async *db, int64_t broadcast_id, int32_t epoch,
         "   FROM was WHERE p.broadcast_id = $1 AND p.epoch = $2 AND p.cursor_id = $3"
         "   AND p.next_chunk = $5 AND NOT p.done RETURNING 1),"
         " chunk AS (INSERT INTO fanout_chunk (broadcast_id, chunk_no, channel, lane, priority,"
-        "     members, member_count)"
+        "     members, member_count, communes, member_commune)"
         "   SELECT $1, $5 + t.ord::integer - 1, t.channel, t.lane, $8, decode(t.members, 'hex'),"
-        "          t.count"
-        "   FROM mine, unnest($9::text[], $10::integer[], $11::text[], $12::integer[])"
-        "     WITH ORDINALITY AS t (channel, lane, members, count, ord))"
+        "          t.count, (string_to_array(t.communes, ','))[2:], decode(t.member_commune, 'hex')"
+        "   FROM mine, unnest($9::text[], $10::integer[], $11::text[], $12::integer[], $13::text[],"
+        "     $14::text[]) WITH ORDINALITY"
+        "     AS t (channel, lane, members, count, communes, member_commune, ord))"
         " SELECT EXISTS (SELECT FROM mine) OR was.written,"
         "        (SELECT pg_notify('loa_fanout', 'plan') FROM mine) FROM was";
     struct db_params *params = db_params_new();
     g_autofree const char **channels = g_new0(const char *, n + 1);
     g_auto(GStrv) members = g_new0(char *, n + 1);
+    g_auto(GStrv) communes = g_new0(char *, n + 1);
+    g_auto(GStrv) member_commune = g_new0(char *, n + 1);
     g_autofree int32_t *lanes = g_new(int32_t, n);
     g_autofree int32_t *counts = g_new(int32_t, n);
 
     for (size_t i = 0; i < n; i++) {
-        GString *hex = g_string_sized_new(chunks[i].members->len * 2 + 1);
-        for (guint j = 0; j < chunks[i].members->len; j++)
-            g_string_append_printf(hex, "%02x", chunks[i].members->data[j]);
-        members[i] = g_string_free(hex, FALSE);
+        g_autoptr(GByteArray) indexes = member_communes_encode(chunks[i].communes);
+        members[i] = hex(chunks[i].members);
+        member_commune[i] = hex(indexes);
+        communes[i] = member_communes_codes(chunks[i].communes);
         channels[i] = chunks[i].channel;
         lanes[i] = (int32_t)chunks[i].lane;
         counts[i] = chunks[i].count;
@@ -86,6 +105,8 @@ void fanout_plan_write(struct db_async *db, int64_t broadcast_id, int32_t epoch,
     db_param_i32_array(params, lanes, n);
     db_param_text_array(params, (const char *const *)members, n);
     db_param_i32_array(params, counts, n);
+    db_param_text_array(params, (const char *const *)communes, n);
+    db_param_text_array(params, (const char *const *)member_commune, n);
     db_async_query(db, sql, params, cb, user);
 }
 

@@ -10,6 +10,8 @@
 #include "base/db_async.h"
 #include "engine/channel.h"
 
+struct member_communes;
+
 #define FANOUT_PROTOCOL 1    /* chunks of a newer protocol are left to newer processes */
 #define FLIGHT_MAX      1000 /* members */
 
@@ -136,7 +138,8 @@ void fanout_finish_broadcast(struct db_async *db, int64_t broadcast_id, db_async
  * none. */
 void fanout_plan_claim(struct db_async *db, int64_t broadcast_id, const char *owner,
                        int64_t lease_ms, db_async_cb cb, void *user);
-/* The next devices by id. Rows (id, channel, sandbox bool, proven bool). communes empty = all. */
+/* The next devices by id. Rows (id, channel, sandbox bool, proven bool, commune or null). communes
+ * empty = all. */
 void fanout_plan_read(struct db_async *db, const char *realm, const char *const *communes,
                       size_t n_communes, int64_t after_id, int limit, db_async_cb cb, void *user);
 /* One chunk of a planning step. */
@@ -145,6 +148,7 @@ struct plan_chunk {
     enum lane lane;
     int32_t count;
     GByteArray *members;
+    struct member_communes *communes; /* of the members, in their order */
 };
 /* Writes the chunks of one step and moves the cursor, all or nothing; n may be 0; done ends the
  * plan. One row (held bool); not held also when the broadcast was cancelled meanwhile. */

@@ -49,7 +49,7 @@ bool receipt_store(struct db *db, const struct receipt *receipts, size_t n,
                    enum receipt_result *out_results, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Group commit for the HTTP threads: one thread with its own connection writes whatever has
- * gathered within 20 ms, or while the statement before was being committed. */
+ * gathered within 50 ms, or while the statement before was being committed. */
 struct receipt_writer;
 /* Receipts of one request, 1 … RECEIPT_BATCH_MAX. The writer borrows it from submit until done. */
 struct receipt_job {

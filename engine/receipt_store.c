@@ -1,5 +1,7 @@
 /* One row per device and alert version, made or completed. A repeat changes nothing (no dead row),
- * the first instants stay. Rows are taken in key order, so two batches cannot deadlock. */
+ * the first instants stay, and so do commune and channel: where the device counted when its first
+ * receipt came. Rows are taken in key order, so two batches cannot deadlock. OFFSET 0 keeps the
+ * planner at one look-up per receipt: for a large batch it would rather read all devices. */
 #include "engine/receipt_store.h"
 
 #include <assert.h>
@@ -8,13 +10,17 @@
 
 /* $1 text[] alert ids, $2 integer[] versions, $3 bigint[] devices, $4 integer[] 1 = opened. */
 const char receipt_store_sql[] =
-    "WITH told AS (SELECT b.id AS broadcast_id, d.id AS device_id, t.event, t.n "
+    "WITH told AS MATERIALIZED (SELECT b.id AS broadcast_id, t.device_id, d.commune, d.channel, "
+    "t.event, t.n "
     "FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS t (alert_id, version, device_id, event, n) "
     "JOIN broadcast b ON b.alert_id = t.alert_id AND b.version = t.version "
     "AND b.released_at IS NOT NULL "
-    "JOIN device d ON d.id = t.device_id), "
-    "stored AS (INSERT INTO receipt AS r (broadcast_id, device_id, shown_at, opened_at) "
-    "SELECT broadcast_id, device_id, now(), CASE WHEN max(event) = 1 THEN now() END "
+    "CROSS JOIN LATERAL (SELECT coalesce(commune, '') AS commune, channel FROM device "
+    "WHERE id = t.device_id OFFSET 0) d), "
+    "stored AS (INSERT INTO receipt AS r (broadcast_id, device_id, commune, channel, shown_at, "
+    "opened_at) "
+    "SELECT broadcast_id, device_id, min(commune), min(channel), now(), "
+    "CASE WHEN max(event) = 1 THEN now() END "
     "FROM told GROUP BY broadcast_id, device_id ORDER BY broadcast_id, device_id "
     "ON CONFLICT (broadcast_id, device_id) DO UPDATE SET "
     "shown_at = coalesce(r.shown_at, excluded.shown_at), "

@@ -1,7 +1,7 @@
 /* Group commit: requests queue their jobs and go on; one thread takes up to RECEIPT_BATCH_MAX
  * receipts, commits them and tells each job. The batch grows with the load: while one commits, the
  * next gathers. A lone receipt waits GATHER_US for company, so that a trickle costs the database
- * some fifty small commits a second, not one per receipt. Every job comes back, because every
+ * twenty small commits a second, not one per receipt. Every job comes back, because every
  * statement has a time limit. */
 #include <assert.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 #include "engine/receipt.h"
 
 #define WAITING_MAX 20000 /* receipts queued */
-#define GATHER_US   (20 * USEC_PER_MSEC)
+#define GATHER_US   (50 * USEC_PER_MSEC)
 
 struct receipt_writer {
     pthread_t thread;

@@ -123,10 +123,27 @@ static void test_each_notices(void **state)
         {"UPDATE broadcast SET finished_at = now() WHERE id = $1", "070_finished"},
         {"INSERT INTO receipt VALUES ($1, 99999, now(), NULL)", "080_receipts"},
         {"UPDATE receipt SET shown_at = NULL WHERE broadcast_id = $1", "080_receipts"},
+        {"INSERT INTO receipt VALUES (999999, 1, now(), NULL)", "080_receipts"},
         {"UPDATE notification SET state = 'sending'", "090_outbox"},
         {"UPDATE notification_push SET state = 'EXPIRED'", "090_outbox"},
         {"UPDATE notification_push SET state = 'queued'", "090_outbox"},
         {"UPDATE notification SET state = 'dead'", "090_outbox"},
+        {"UPDATE fanout_chunk SET communes = '{\"\"}', member_commune = '\\x00000000'"
+         " WHERE broadcast_id = $2 AND chunk_no = 0",
+         "060_corrections"},
+        {"UPDATE fanout_chunk SET communes = '{\"\"}', member_commune = '\\x00000001'"
+         " WHERE chunk_no = 0",
+         "100_reach"},
+        {"UPDATE fanout_chunk SET communes = '{\"\",\"\"}', member_commune = '\\x00000001'"
+         " WHERE chunk_no = 0",
+         "100_reach"},
+        {"UPDATE fanout_chunk SET communes = '{99999}', member_commune = '\\x00000000'"
+         " WHERE chunk_no = 0",
+         "100_reach"},
+        {"UPDATE fanout_chunk SET communes = (SELECT array_agg('c' || i)"
+         " FROM generate_series(1, 256) i), member_commune = '\\x0000000000000100'"
+         " WHERE chunk_no = 0",
+         "100_reach"},
     };
 
     (void)state;

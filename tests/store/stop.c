@@ -118,7 +118,9 @@ static void test_progress_is_derived(void **state)
     exec_id("INSERT INTO fanout_retry (broadcast_id, device_id, chunk_no, position, attempt,"
             " first_at, next_at, if_expired, reason) VALUES ($1, 6, 1, 1, 1, now(), now(), 6, 'x')",
             id);
-    exec_id("INSERT INTO receipt VALUES ($1, 1, now(), now()), ($1, 2, now(), NULL)", id);
+    exec_id("INSERT INTO receipt (broadcast_id, device_id, shown_at, opened_at, channel) VALUES"
+            " ($1, 1, now(), now(), 'fcm'), ($1, 2, now(), NULL, 'fcm')",
+            id);
     assert_true(progress_store_read(stage->db, p, true, NULL));
     c = channel(p, "fcm");
     assert_int_equal(c->targeted, 12);
