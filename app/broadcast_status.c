@@ -1,20 +1,24 @@
-/* loa broadcast status: how far it has come, per channel; --follow draws it until it has finished.
- */
+/* loa broadcast status: how far it has come, per channel and, with --by commune, per commune;
+ * --follow draws it until it has finished. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "app/broadcast_command.h"
+#include "app/broadcast_reach.h"
 #include "app/text.h"
+#include "engine/area_store.h"
 #include "engine/broadcast_store.h"
 #include "engine/progress_store.h"
 
 #define FOLLOW_STEP_MS 500
 #define BAR_WIDTH      20
-/* Counting receipts joins devices: never more than a tenth of the database's time for it. */
-#define RECEIPTS_SHARE 10
+/* Counting receipts reads all of them, communes every open chunk's members: never more than a tenth
+ * of the database's time for it. */
+#define READING_SHARE 10
 
 struct status {
     struct command *command;
@@ -25,7 +29,9 @@ struct status {
     int64_t last_mono_us;
     double rate; /* devices settled per second, lately */
     int64_t receipts_after_mono_us;
-    int lines; /* drawn on the terminal */
+    int64_t reading_us;     /* the last one took so long */
+    GHashTable *area_names; /* NULL unless per commune */
+    int lines;              /* drawn on the terminal */
     char *last_text;
 };
 
@@ -84,6 +90,8 @@ static void print_json(const struct status *s)
                                      "state", broadcast_state_name(b->state), "planned", p->planned,
                                      "finished", p->finished, "refused", p->refused, "rate",
                                      s->rate, "channels", channels));
+    if (p->reach != NULL)
+        json_object_set_new(object, "communes", broadcast_reach_json(p->reach, s->area_names));
     text_print_json(object);
 }
 
@@ -143,7 +151,20 @@ static char *render(const struct status *s, bool bar)
     if (progress_unaccounted(&total) != 0)
         g_string_append_printf(out, "UNACCOUNTED: %" PRId64 ": run loa doctor\n",
                                progress_unaccounted(&total));
+    if (p->reach != NULL)
+        broadcast_reach_append(out, p->reach, s->area_names);
     return g_string_free(out, FALSE);
+}
+
+/* Up to where the last picture began, or to the top of the terminal when it was taller. */
+static void go_back(int lines)
+{
+    struct winsize size;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && lines >= size.ws_row)
+        fputs("\033[H\033[J", stdout);
+    else
+        printf("\033[%dA\033[J", lines);
 }
 
 /* Draws over the last picture on a terminal; elsewhere prints only what has changed. */
@@ -152,7 +173,7 @@ static void draw(struct status *s, bool terminal)
     g_autofree char *text = render(s, terminal);
 
     if (terminal && s->lines > 0)
-        printf("\033[%dA\033[J", s->lines);
+        go_back(s->lines);
     if (terminal || s->last_text == NULL || strcmp(text, s->last_text) != 0)
         fputs(text, stdout);
     fflush(stdout);
@@ -195,9 +216,9 @@ static bool read_once(struct status *s, GError **error)
     s->broadcast = fresh;
     if (!progress_store_read(s->db, s->progress, receipts, error))
         return false;
+    s->reading_us = clock->mono_us(clock) - before_us;
     if (receipts)
-        s->receipts_after_mono_us =
-            before_us + (clock->mono_us(clock) - before_us) * RECEIPTS_SHARE;
+        s->receipts_after_mono_us = before_us + s->reading_us * READING_SHARE;
     measure_rate(s, clock->mono_us(clock), clock->utc_us(clock));
     return true;
 }
@@ -207,6 +228,13 @@ static bool is_over(const struct status *s)
 {
     return s->progress->finished || s->progress->refused ||
            s->broadcast->state == BROADCAST_DRAFT || s->broadcast->state == BROADCAST_WITHDRAWN;
+}
+
+static int64_t pause_us(const struct status *s)
+{
+    int64_t step_us = FOLLOW_STEP_MS * USEC_PER_MSEC;
+
+    return s->progress->reach != NULL ? MAX(step_us, s->reading_us * (READING_SHARE - 1)) : step_us;
 }
 
 static bool follow(struct status *s, bool json, GError **error)
@@ -221,7 +249,7 @@ static bool follow(struct status *s, bool json, GError **error)
         fflush(stdout);
         if (is_over(s))
             return true;
-        g_usleep(FOLLOW_STEP_MS * 1000);
+        g_usleep((gulong)pause_us(s));
         if (!read_once(s, error)) {
             if (!g_error_matches(*error, LOA_ERROR, LOA_ERROR_RETRY))
                 return false;
@@ -230,7 +258,16 @@ static bool follow(struct status *s, bool json, GError **error)
     }
 }
 
-static int run(struct command *command, const char *which, bool keep_on, bool json)
+static bool prepare(struct status *s, bool by_commune, GError **error)
+{
+    if (!by_commune)
+        return true;
+    progress_by_commune(s->progress);
+    s->area_names = area_names(s->db, error);
+    return s->area_names != NULL;
+}
+
+static int run(struct command *command, const char *which, bool by_commune, bool keep_on, bool json)
 {
     g_autoptr(GError) error = NULL;
     loa_auto(db) db = NULL;
@@ -247,13 +284,15 @@ static int run(struct command *command, const char *which, bool keep_on, bool js
     progress = progress_new(id);
     s.db = db;
     s.progress = progress;
-    if (!read_once(&s, &error) || (keep_on && !follow(&s, json, &error)))
+    if (!prepare(&s, by_commune, &error) || !read_once(&s, &error) ||
+        (keep_on && !follow(&s, json, &error)))
         exit_code = command_fail("broadcast status", error);
     else if (!keep_on && json)
         print_json(&s);
     else if (!keep_on)
         draw(&s, false);
     broadcast_free(s.broadcast);
+    g_clear_pointer(&s.area_names, g_hash_table_unref);
     g_free(s.last_text);
     return exit_code;
 }
@@ -261,16 +300,22 @@ static int run(struct command *command, const char *which, bool keep_on, bool js
 int broadcast_command_status(struct command *command, int argc, char **argv)
 {
     gboolean keep_on = FALSE, json = FALSE;
+    g_autofree char *by = NULL;
     const GOptionEntry entries[] = {
+        {"by", 0, 0, G_OPTION_ARG_STRING, &by, "Also per commune: --by commune", "commune"},
         {"follow", 'f', 0, G_OPTION_ARG_NONE, &keep_on, "Until every device has its outcome", NULL},
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "JSON, one object per reading", NULL},
         {NULL}};
     const char *which;
     int exit_code;
 
-    if (!command_parse("broadcast status ID [--follow] [--json]", "How far a broadcast has come.",
-                       entries, &argc, &argv, &exit_code))
+    if (!command_parse("broadcast status ID [--by commune] [--follow] [--json]",
+                       "How far a broadcast has come.", entries, &argc, &argv, &exit_code))
         return exit_code;
+    if (by != NULL && strcmp(by, "commune") != 0) {
+        fprintf(stderr, "loa broadcast status: --by %s: only --by commune is known\n", by);
+        return EX_USAGE;
+    }
     which = broadcast_argument("broadcast status", argc, argv);
-    return which != NULL ? run(command, which, keep_on, json) : EX_USAGE;
+    return which != NULL ? run(command, which, by != NULL, keep_on, json) : EX_USAGE;
 }

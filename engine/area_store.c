@@ -57,3 +57,17 @@ bool area_is_known(struct db *db, const char *code, bool *out_known, GError **er
     *out_known = db_get_bool(res, 0, 0);
     return true;
 }
+
+GHashTable *area_names(struct db *db, GError **error)
+{
+    g_autoptr(PGresult) res = db_query(db, "SELECT code, name FROM commune", NULL, error);
+    GHashTable *names;
+
+    if (res == NULL)
+        return NULL;
+    names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    for (int row = 0; row < PQntuples(res); row++)
+        g_hash_table_insert(names, g_strdup(db_get_text(res, row, 0)),
+                            g_strdup(db_get_text(res, row, 1)));
+    return names;
+}

@@ -15,4 +15,7 @@ int area_load_csv(struct db *db, const char *path, GError **error) G_GNUC_WARN_U
 bool area_is_known(struct db *db, const char *code, bool *out_known,
                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Names by code: owned strings in an owned table. */
+GHashTable *area_names(struct db *db, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 #endif

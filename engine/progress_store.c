@@ -1,6 +1,7 @@
 /* SQL and sums of a broadcast's progress. */
 #include "engine/progress_store.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -25,12 +26,21 @@ static void clear_switches(struct progress *p)
     }
 }
 
+void progress_by_commune(struct progress *p)
+{
+    assert(p->reach == NULL && p->done_chunks->len == 0);
+    p->reach = reach_new();
+    p->reach_done = reach_new();
+}
+
 void progress_free(struct progress *p)
 {
     if (p == NULL)
         return;
     clear_switches(p);
     g_array_unref(p->done_chunks);
+    reach_free(p->reach);
+    reach_free(p->reach_done);
     g_free(p);
 }
 
@@ -42,19 +52,42 @@ static struct progress_channel *find(struct progress_channel *channels, const ch
     return NULL;
 }
 
-static void add_chunk(struct progress_channel *c, const PGresult *res, int row)
+static bool add_to_reach(struct reach *reach, enum reach_channel channel, const PGresult *res,
+                         int row, const uint8_t *codes, size_t len, GError **error)
+{
+    g_auto(GStrv) communes = db_get_text_array(res, row, 7);
+    size_t index_len = 0;
+    const void *index = db_get_bytes(res, row, 8, &index_len);
+    const struct reach_chunk chunk = {.channel = channel,
+                                      .members = (size_t)db_get_i64(res, row, 3),
+                                      .communes = (const char *const *)communes,
+                                      .index = index,
+                                      .index_len = index_len,
+                                      .codes = codes,
+                                      .codes_len = len};
+
+    return reach_add_chunk(reach, &chunk, error);
+}
+
+/* reach may be NULL. */
+static bool add_chunk(struct progress_channel *c, struct reach *reach, const PGresult *res, int row,
+                      GError **error)
 {
     size_t len = 0;
     const uint8_t *codes = db_get_bytes(res, row, 6, &len);
+    uint64_t sending = (uint64_t)db_get_i64(res, row, 5);
 
     c->targeted += (uint64_t)db_get_i64(res, row, 3);
     c->not_sent += (uint64_t)(db_get_i64(res, row, 3) - db_get_i64(res, row, 4));
-    c->sending += (uint64_t)db_get_i64(res, row, 5);
+    c->sending += sending;
     c->chunks++;
     if (!db_get_bool(res, row, 2))
         c->chunks_open++;
     if (codes != NULL)
         outcome_tally_add(&c->tally, codes, len);
+    c->tally.by_byte[OUTCOME_NONE] -= sending; /* they stand in for flights that are out */
+    return reach == NULL ||
+           add_to_reach(reach, reach_channel_find(c->name), res, row, codes, len, error);
 }
 
 static bool read_chunks(struct db *db, struct progress *p, GError **error)
@@ -64,12 +97,16 @@ static bool read_chunks(struct db *db, struct progress *p, GError **error)
 
     db_param_i64(params, p->broadcast_id);
     db_param_i32_array(params, (const int32_t *)(void *)p->done_chunks->data, p->done_chunks->len);
+    db_param_bool(params, p->reach != NULL);
     res =
         db_query(db,
                  "SELECT c.chunk_no, c.channel, c.state = 'done', c.member_count, c.next_position,"
-                 " f.sending, f.codes FROM fanout_chunk c, LATERAL (SELECT"
+                 " f.sending, f.codes, CASE WHEN $3 THEN c.communes END,"
+                 " CASE WHEN $3 THEN c.member_commune END"
+                 " FROM fanout_chunk c, LATERAL (SELECT"
                  "   coalesce(sum(size) FILTER (WHERE codes IS NULL), 0)::bigint AS sending,"
-                 "   string_agg(codes, ''::bytea) AS codes FROM fanout_flight f"
+                 "   string_agg(coalesce(codes, decode(repeat('00', size), 'hex')), ''::bytea"
+                 "     ORDER BY first) AS codes FROM fanout_flight f"
                  "   WHERE f.broadcast_id = c.broadcast_id AND f.chunk_no = c.chunk_no) f"
                  " WHERE c.broadcast_id = $1 AND c.chunk_no <> ALL ($2)",
                  params, error);
@@ -80,15 +117,19 @@ static bool read_chunks(struct db *db, struct progress *p, GError **error)
         int32_t chunk_no = (int32_t)db_get_i64(res, row, 0);
         if (done == NULL || !db_get_bool(res, row, 2))
             continue;
-        add_chunk(done, res, row);
+        if (!add_chunk(done, p->reach_done, res, row, error))
+            return false;
         g_array_append_val(p->done_chunks, chunk_no);
     }
     clear_switches(p);
     memcpy(p->channels, p->done, sizeof(p->channels));
+    if (p->reach != NULL)
+        reach_copy(p->reach, p->reach_done);
     for (int row = 0; row < PQntuples(res); row++) {
         struct progress_channel *channel = find(p->channels, db_get_text(res, row, 1));
-        if (channel != NULL && !db_get_bool(res, row, 2))
-            add_chunk(channel, res, row);
+        if (channel != NULL && !db_get_bool(res, row, 2) &&
+            !add_chunk(channel, p->reach, res, row, error))
+            return false;
     }
     return true;
 }
@@ -147,23 +188,30 @@ static bool read_receipts(struct db *db, struct progress *p, GError **error)
 
     db_param_i64(params, p->broadcast_id);
     res = db_query(db,
-                   "SELECT d.channel, count(r.shown_at), count(r.opened_at) FROM receipt r"
-                   " LEFT JOIN device d ON d.id = r.device_id WHERE r.broadcast_id = $1 GROUP BY 1",
+                   "SELECT channel, commune, count(shown_at), count(opened_at) FROM receipt"
+                   " WHERE broadcast_id = $1 GROUP BY 1, 2",
                    params, error);
     if (res == NULL)
         return false;
     p->shown = p->opened = 0;
+    if (p->reach != NULL)
+        reach_clear_receipts(p->reach_done);
     for (int i = 0; i < PROGRESS_CHANNELS; i++)
         p->done[i].shown = p->done[i].opened = 0;
     for (int row = 0; row < PQntuples(res); row++) {
         /* Kept in done[], which outlives readings without receipts. */
         struct progress_channel *channel = find(p->done, db_get_text(res, row, 0));
-        p->shown += (uint64_t)db_get_i64(res, row, 1);
-        p->opened += (uint64_t)db_get_i64(res, row, 2);
+        uint64_t shown = (uint64_t)db_get_i64(res, row, 2);
+        uint64_t opened = (uint64_t)db_get_i64(res, row, 3);
+        p->shown += shown;
+        p->opened += opened;
         if (channel != NULL) {
-            channel->shown = (uint64_t)db_get_i64(res, row, 1);
-            channel->opened = (uint64_t)db_get_i64(res, row, 2);
+            channel->shown += shown;
+            channel->opened += opened;
         }
+        if (p->reach != NULL)
+            reach_add_receipts(p->reach_done, db_get_text(res, row, 1),
+                               reach_channel_find(db_get_text(res, row, 0)), shown, opened);
     }
     return true;
 }

@@ -83,6 +83,33 @@ static void assert_receipts(struct rig *rig, const json_t *phone, const char *al
     assert_int_equal(rig_i64(rig, "SELECT count(*) FROM receipt"), 1);
 }
 
+/* `loa broadcast status --by commune`: its sums are the totals. */
+static void assert_by_commune(struct rig *rig, int64_t id)
+{
+    static const char *const numbers[] = {"targeted", "shown", "opened"};
+    g_autofree char *line = g_strdup_printf("broadcast status %ld --by commune --json", (long)id);
+    g_autofree char *table = g_strdup_printf("broadcast status %ld --by commune", (long)id);
+    g_autofree char *wrong = g_strdup_printf("broadcast status %ld --by village", (long)id);
+    g_autofree char *out = NULL, *text = NULL;
+    g_autoptr(json_t) status = NULL;
+    const json_t *communes;
+
+    assert_int_equal(rig_loa_line(rig, line, &out, NULL), 0);
+    assert_non_null(status = json_loads(out, 0, NULL));
+    communes = json_object_get(status, "communes");
+    assert_true(json_array_size(communes) > 1);
+    for (size_t n = 0; n < G_N_ELEMENTS(numbers); n++) {
+        json_int_t sum = 0;
+        for (size_t i = 0; i < json_array_size(communes); i++)
+            sum += json_integer_value(json_object_get(json_array_get(communes, i), numbers[n]));
+        assert_int_equal(sum, json_integer_value(json_object_get(status, numbers[n])));
+        assert_true(sum > 0);
+    }
+    assert_int_equal(rig_loa_line(rig, table, &text, NULL), 0);
+    assert_non_null(strstr(text, "Thục Phán"));
+    assert_int_not_equal(rig_loa_line(rig, wrong, NULL, NULL), 0);
+}
+
 static void test_registration_while_live(void **state)
 {
     static const struct rig_options options = {.fcm = 50, .deliver = 1, .api = true};
@@ -93,6 +120,7 @@ static void test_registration_while_live(void **state)
     int64_t id;
 
     (void)state;
+    rig_exec(rig, "UPDATE device SET commune = (SELECT max(code) FROM commune) WHERE id % 2 = 0");
     early = register_phone(rig, "phone-before-the-alert", 201);
     assert_int_equal(json_array_size(json_object_get(early, "alerts")), 0);
     id = rig_release(rig, true, "2h");
@@ -106,6 +134,8 @@ static void test_registration_while_live(void **state)
     assert_string_equal(text_of(again, "device"), text_of(late, "device"));
     assert_int_equal(json_array_size(json_object_get(again, "alerts")), 1);
     assert_receipts(rig, late, text_of(alert, "alert"));
+    rig_until(rig, RIG_FINISHED, 60, true);
+    assert_by_commune(rig, id);
     cancel = g_strdup_printf("broadcast cancel %ld --reason 'sai địa bàn' --as an --key @an.key",
                              (long)id);
     assert_int_equal(rig_loa_line(rig, cancel, NULL, NULL), 0);

@@ -2,7 +2,10 @@
 /* Alerts, receipts, health and limits of the HTTP API over real sockets. */
 #include <pthread.h>
 
+#include "base/metrics.h"
 #include "tests/store/api_world.h"
+#include "tests/support/testwait.h"
+#include "tests/unit/http_raw.h"
 
 static void test_live_alert_in_the_answers(void **state)
 {
@@ -269,6 +272,75 @@ static void test_many_at_once(void **state)
                      CLIENTS * ROUNDS);
 }
 
+/* Receipts whose commit hangs wait without a thread: the server, which has two, goes on answering;
+ * a client that has gone is no harm; the others are confirmed when the rows are there. */
+static void *tell_one(void *user)
+{
+    struct client *client = user;
+    g_autofree char *key = g_strdup_printf("patient-key-%08u", client->number);
+    ANSWER added = send_registration(client->world, key, "{\"platform\":\"mqtt\"}");
+    DEVICE device = device_from(&added);
+    ANSWER told = as_device(client->world, &device, "POST", "/api/v1/receipts", client->receipt);
+
+    client->failures = told.status != 200;
+    return NULL;
+}
+
+static bool all_registered(void *user)
+{
+    return stage_i64(user, "SELECT count(*) FROM device") == CLIENTS + 1;
+}
+
+static void leave_early(struct world *world, const char *receipt)
+{
+    DEVICE device = registered(world, "{\"platform\":\"mqtt\"}");
+    int fd = connect_to(http_server_port(world->server));
+    g_autofree char *out =
+        g_strdup_printf("POST /api/v1/receipts HTTP/1.1\r\nHost: a\r\n%s\r\n%s\r\n"
+                        "Content-Length: %zu\r\n\r\n%s",
+                        device.bearer, device.named, strlen(receipt), receipt);
+
+    assert_int_equal(send(fd, out, strlen(out), MSG_NOSIGNAL), strlen(out));
+    close(fd);
+}
+
+static void test_waiting_needs_no_thread(void **state)
+{
+    struct world *world = *state;
+    pthread_t threads[CLIENTS];
+    struct client clients[CLIENTS];
+    g_autoptr(GError) error = NULL;
+    loa_auto(db) other = db_open(world->stage->conninfo, &error);
+    g_autofree char *alert_id = NULL;
+    g_autofree char *receipt = NULL;
+    double before = metric_get(METRIC_HTTP_REQUESTS, "receipts/2xx");
+
+    stage_release(world->stage, true);
+    alert_id = newest_alert_id(world->stage);
+    receipt = g_strdup_printf("{\"alert\":\"%s\",\"v\":1,\"event\":\"shown\"}", alert_id);
+    assert_true(other != NULL && db_begin(other, &error) &&
+                db_exec(other, "LOCK TABLE receipt IN ACCESS EXCLUSIVE MODE", NULL, &error));
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){world, i, receipt, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, tell_one, &clients[i]), 0);
+    }
+    leave_early(world, receipt);
+    assert_true(test_wait_until(all_registered, world->stage, 20000));
+    for (int i = 0; i < 3 * CLIENTS; i++) {
+        ANSWER list = ask(world, "GET", "/alerts", NULL, NULL);
+        expect_status(&list, 200);
+    }
+    assert_true(metric_get(METRIC_HTTP_REQUESTS, "receipts/2xx") == before);
+    assert_true(db_commit(other, &error));
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(clients[i].failures, 0);
+    }
+    http_server_stop(world->server); /* waits for the one that left */
+    world->server = NULL;
+    assert_int_equal(stage_i64(world->stage, "SELECT count(*) FROM receipt"), CLIENTS + 1);
+}
+
 static void test_rate_per_device(void **state)
 {
     struct world *world = *state;
@@ -328,6 +400,7 @@ int main(void)
     const struct CMUnitTest alone[] = {
         cmocka_unit_test_setup_teardown(test_live_alert_in_the_answers, setup, world_free),
         cmocka_unit_test_setup_teardown(test_many_at_once, setup, world_free),
+        cmocka_unit_test_setup_teardown(test_waiting_needs_no_thread, setup, world_free),
         cmocka_unit_test_setup_teardown(test_rate_per_device, setup_rates, world_free),
         cmocka_unit_test_setup_teardown(test_rate_per_address, setup_rates, world_free),
     };
