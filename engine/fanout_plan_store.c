@@ -20,21 +20,29 @@ void fanout_plan_claim(struct db_async *db, int64_t broadcast_id, const char *ow
     db_async_query(db, sql, params, cb, user);
 }
 
+#define PLAN_COLUMNS "id, channel, apns_environment = 'sandbox', proven_at IS NOT NULL, commune"
+
+/* One commune has an index in the order of ids; several are picked out of all devices, which costs
+ * one pass however many there are. */
 void fanout_plan_read(struct db_async *db, const char *realm, const char *const *communes,
                       size_t n_communes, int64_t after_id, int limit, db_async_cb cb, void *user)
 {
-    static const char sql[] = "SELECT id, channel, apns_environment = 'sandbox', proven_at IS NOT "
-                              "NULL, commune FROM device"
-                              " WHERE id > $1 AND realm = $2 AND channel <> 'none'"
-                              "   AND (cardinality($3::text[]) = 0 OR commune = ANY ($3))"
-                              " ORDER BY id LIMIT $4";
+    static const char all_sql[] =
+        "SELECT " PLAN_COLUMNS " FROM device WHERE id > $1 AND realm = $2 AND channel <> 'none'"
+        "   AND (cardinality($4::text[]) = 0 OR commune = ANY ($4)) ORDER BY id LIMIT $3";
+    static const char one_sql[] =
+        "SELECT " PLAN_COLUMNS " FROM device WHERE id > $1 AND realm = $2 AND channel <> 'none'"
+        "   AND commune = $4 ORDER BY id LIMIT $3";
     struct db_params *params = db_params_new();
 
     db_param_i64(params, after_id);
     db_param_text(params, realm);
-    db_param_text_array(params, communes, n_communes);
     db_param_i32(params, limit);
-    db_async_query(db, sql, params, cb, user);
+    if (n_communes == 1)
+        db_param_text(params, communes[0]);
+    else
+        db_param_text_array(params, communes, n_communes);
+    db_async_query(db, n_communes == 1 ? one_sql : all_sql, params, cb, user);
 }
 
 static char *hex(const GByteArray *bytes)

@@ -74,7 +74,8 @@ static void one_emergency(struct rig *rig, int64_t local, int n)
 
     finished(rig, id);
     for (size_t i = 0; i < G_N_ELEMENTS(channels); i++) {
-        first = MIN(first, bench_alert_number(rig, channels[i], alert, "first_seq"));
+        int64_t here = bench_alert_number(rig, channels[i], alert, "first_seq");
+        first = here > 0 ? MIN(first, here) : first;
         last = MAX(last, bench_alert_number(rig, channels[i], alert, "last_seq"));
     }
     printf("{\"emergency\":%d,\"before\":%" G_GINT64_FORMAT ",\"between\":%" G_GINT64_FORMAT

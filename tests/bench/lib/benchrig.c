@@ -22,10 +22,11 @@ void bench_devices(struct rig *rig, int64_t n, int64_t local)
     g_autofree char *sql = g_strdup_printf(
         "INSERT INTO device (id, channel, id_kind, push_token, apns_environment, os, proven_at,"
         " commune)"
-        " SELECT g, CASE WHEN g %% 10 < 6 THEN 'fcm' ELSE 'apns' END, 'token',"
-        " CASE WHEN g %% 10 < 6 THEN 'rig-' || g ELSE 'ab00' || lpad(to_hex(g), 60, '0') END,"
-        " CASE WHEN g %% 10 >= 6 THEN 'production' END,"
-        " CASE WHEN g %% 10 < 6 THEN 'android 14' ELSE 'ios 18' END, now(),"
+        " SELECT g, CASE WHEN (g + g / 100) %% 10 < 6 THEN 'fcm' ELSE 'apns' END, 'token',"
+        " CASE WHEN (g + g / 100) %% 10 < 6 THEN 'rig-' || g ELSE 'ab00' || lpad(to_hex(g), 60, "
+        "'0') END,"
+        " CASE WHEN (g + g / 100) %% 10 >= 6 THEN 'production' END,"
+        " CASE WHEN (g + g / 100) %% 10 < 6 THEN 'android 14' ELSE 'ios 18' END, now(),"
         " CASE WHEN (g * %" G_GINT64_FORMAT ") %% %" G_GINT64_FORMAT " < %" G_GINT64_FORMAT
         " THEN '01273' ELSE '01279' END"
         " FROM generate_series((SELECT coalesce(max(id), 0) + 1 FROM device), %" G_GINT64_FORMAT
