@@ -6,14 +6,14 @@
 #include <curl/curl.h>
 #include <glib-unix.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "base/error.h"
 
-#define BODY_MAX         (64 * 1024)
-#define CONNECT_MAX_MS   10000 /* a dead address must not eat the whole time of a call */
-#define CONNECTIONS_KEPT 4
+#define BODY_MAX          (64 * 1024)
+#define CONNECT_MAX_MS    10000 /* a dead address must not eat the whole time of a call */
+#define CONNECTIONS_KEPT  4
+#define RETRY_AFTER_MAX_S 3600
 
 struct call {
     struct http_client *client;
@@ -24,6 +24,7 @@ struct call {
     GString *body;
     bool too_large;
     long status;
+    int64_t retry_after_s;
     GError *error;
     http_client_cb cb;
     void *user;
@@ -105,8 +106,12 @@ static void finish(struct call *call, CURLcode code)
     curl_multi_remove_handle(client->multi, call->easy);
     g_hash_table_remove(client->running, call);
     call->error = error_of(call, code);
-    if (call->error == NULL)
+    if (call->error == NULL) {
+        curl_off_t retry_after_s = 0;
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &call->status);
+        curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+        call->retry_after_s = CLAMP(retry_after_s, 0, RETRY_AFTER_MAX_S);
+    }
     g_queue_push_tail(&client->finished, call);
     deliver_soon(client);
 }
@@ -151,6 +156,7 @@ static gboolean on_delivery(gpointer user)
             .status = call->status,
             .body = call->body->str,
             .body_len = call->body->len,
+            .retry_after_s = call->retry_after_s,
             .error = call->error,
         };
         call->cb(&response, call->user);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <glib.h>
 
@@ -17,6 +18,7 @@ struct http_client_response {
     long status;      /* 0 when no answer came */
     const char *body; /* borrowed until the callback returns; NUL-terminated, at most 64 KiB */
     size_t body_len;
+    int64_t retry_after_s; /* header Retry-After, at most an hour; 0 when absent */
     const GError *error; /* no complete answer: RETRY (not sent), UNCERTAIN (sent, or the answer was
                             cut or above 64 KiB), DENIED (TLS), INVALID (the request; https only) */
 };

@@ -74,6 +74,12 @@ static void serve(SSL *ssl)
     if (strstr(request->str, " /redirect ") != NULL) {
         g_string_assign(reply, "HTTP/1.1 302 Found\r\nLocation: /target\r\nConnection: close\r\n"
                                "Content-Length: 0\r\n\r\n");
+    } else if (strstr(request->str, " /busy ") != NULL) {
+        g_string_assign(reply, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n"
+                               "Connection: close\r\nContent-Length: 0\r\n\r\n");
+    } else if (strstr(request->str, " /long ") != NULL) {
+        g_string_assign(reply, "HTTP/1.1 503 Later\r\nRetry-After: 999999\r\n"
+                               "Connection: close\r\nContent-Length: 0\r\n\r\n");
     } else if (strstr(request->str, " /missing ") != NULL) {
         g_string_assign(reply, "HTTP/1.1 404 Not Found\r\nConnection: close\r\n"
                                "Content-Length: 4\r\n\r\nnone");
@@ -95,6 +101,7 @@ struct answer {
     long status;
     char *body;
     size_t body_len;
+    int64_t retry_after_s;
     GError *error;
 };
 
@@ -106,6 +113,7 @@ static void on_answer(const struct http_client_response *response, void *user)
     answer->status = response->status;
     answer->body = g_strndup(response->body, response->body_len);
     answer->body_len = response->body_len;
+    answer->retry_after_s = response->retry_after_s;
     answer->error = response->error != NULL ? g_error_copy(response->error) : NULL;
 }
 
@@ -177,6 +185,30 @@ static void test_answers(void **state)
         answer_clear(&answer);
     }
     assert_int_equal(redirected, 0);
+    tls_peer_stop(&peer);
+}
+
+/* Retry-After is told in seconds, at most an hour; 0 when nobody asked to wait. */
+static void test_retry_after(void **state)
+{
+    static const struct {
+        const char *path;
+        long status;
+        int64_t retry_after_s;
+    } cases[] = {{"/busy", 429, 7}, {"/long", 503, 3600}, {"/missing", 404, 0}};
+    struct tls_peer peer = {.serve = serve};
+    struct answer answer = {.done = false};
+    loa_auto(http_client) client = trusting_client();
+    (void)state;
+    tls_peer_start(&peer, pki, "broker", 0, false);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *url = g_strdup_printf("https://localhost:%u%s", peer.port, cases[i].path);
+        http_client_send(client, "GET", url, NULL, NULL, 0, 5000, on_answer, &answer);
+        wait_for(&answer);
+        assert_int_equal(answer.status, cases[i].status);
+        assert_int_equal(answer.retry_after_s, cases[i].retry_after_s);
+        answer_clear(&answer);
+    }
     tls_peer_stop(&peer);
 }
 
@@ -341,11 +373,9 @@ static void test_free_with_pending(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_not_sent),
-        cmocka_unit_test(test_wrong_name),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_calls_from_callback),
+        cmocka_unit_test(test_answers),           cmocka_unit_test(test_retry_after),
+        cmocka_unit_test(test_not_sent),          cmocka_unit_test(test_wrong_name),
+        cmocka_unit_test(test_many_at_once),      cmocka_unit_test(test_calls_from_callback),
         cmocka_unit_test(test_free_with_pending),
     };
     return cmocka_run_group_tests(tests, make_pki, remove_pki);
