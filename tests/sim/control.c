@@ -141,6 +141,16 @@ static json_t *run_credential(struct service *service, const json_t *command)
     return json_pack("{s:b,s:s}", "ok", 1, "token", token);
 }
 
+/* All topics; or those of one registration. */
+static json_t *run_topics(struct service *service, const json_t *command)
+{
+    const char *registration = json_string_value(json_object_get(command, "registration"));
+
+    return registration != NULL
+               ? json_pack("{s:o}", "topics", topics_of(service->topics, registration))
+               : topics_json(service->topics);
+}
+
 static const struct command_row {
     const char *name;
     json_t *(*run)(struct service *service, const json_t *command);
@@ -150,6 +160,7 @@ static const struct command_row {
     {"faults", run_faults}, {"clear", run_clear},
     {"reset", run_reset},   {"credential", run_credential},
     {"seq_at", run_seq_at},
+    {"topics", run_topics},
 };
 
 json_t *control_execute(struct service *service, const char *line, size_t len)
@@ -163,8 +174,8 @@ json_t *control_execute(struct service *service, const char *line, size_t len)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (g_strcmp0(name, commands[i].name) == 0)
             return commands[i].run(service, command);
-    return invalid("cmd: expected stats, dump, alerts, fault, faults, clear, reset, credential or "
-                   "seq_at");
+    return invalid("cmd: expected stats, dump, alerts, fault, faults, clear, reset, credential, "
+                   "seq_at or topics");
 }
 
 /* ---- socket ---- */

@@ -20,11 +20,13 @@ enum request_header {
     HEADER_APNS_PRIORITY,
     HEADER_APNS_EXPIRATION,
     HEADER_APNS_COLLAPSE_ID,
+    HEADER_ACCESS_TOKEN_AUTH,
     HEADER_COUNT, /* none of these */
 };
 
-#define REQUEST_HEADERS_MAX 2560  /* bytes of the headers above */
-#define REQUEST_BODY_MAX    65536 /* more is not read */
+#define REQUEST_HEADERS_MAX 2560    /* bytes of the headers above */
+#define REQUEST_BODY_MAX    65536   /* more is not read */
+#define IID_BODY_MAX        1048576 /* the same of a batch of subscriptions */
 
 struct request {
     struct text header[HEADER_COUNT]; /* absent: at == NULL */
@@ -59,8 +61,14 @@ struct answer {
     bool close;             /* close without a word */
     char goaway_reason[48]; /* opaque data of GOAWAY; "" = none */
 
+    char *long_body; /* instead of body, when it does not fit there; owned by the stream */
     char body[ANSWER_BODY_MAX];
 };
+
+static inline const char *answer_body(const struct answer *answer)
+{
+    return answer->long_body != NULL ? answer->long_body : answer->body;
+}
 
 /* Everything but the body's bytes to "200, nothing". */
 static inline void answer_init(struct answer *answer)

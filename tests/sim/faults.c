@@ -31,7 +31,7 @@ struct faults {
 };
 
 static const char *const channel_names[SIM_CHANNELS] = {
-    [SIM_FCM] = "fcm", [SIM_APNS] = "apns", [SIM_OAUTH] = "oauth"};
+    [SIM_FCM] = "fcm", [SIM_APNS] = "apns", [SIM_OAUTH] = "oauth", [SIM_IID] = "iid"};
 
 const char *sim_channel_name(enum sim_channel channel)
 {
@@ -234,7 +234,7 @@ static bool read_rule(struct fault *fault, const json_t *command, int64_t mono_u
     int64_t for_ms;
 
     if (!sim_channel_parse(json_string_value(json_object_get(command, "channel")), &fault->channel))
-        return complain(error, "channel", "expected fcm, apns or oauth");
+        return complain(error, "channel", "expected fcm, apns, oauth or iid");
     if (!names_are_known(command, names, error) ||
         !read_match(fault, json_object_get(command, "match"), error) ||
         !read_action(fault, json_object_get(command, "do"), error) ||

@@ -50,7 +50,7 @@ const struct fault_action *faults_pick(struct faults *faults, enum sim_channel c
 /* [{"id","channel","applied"},…] of the rules that are still there; owned. */
 json_t *faults_list(const struct faults *faults);
 
-/* "fcm" | "apns" | "oauth". */
+/* "fcm" | "apns" | "oauth" | "iid". */
 const char *sim_channel_name(enum sim_channel channel);
 bool sim_channel_parse(const char *name, enum sim_channel *out);
 

@@ -101,9 +101,8 @@ static bool scheme_is_bearer(struct text header)
     return header.len > 7 && g_ascii_strncasecmp(header.at, "bearer ", 7) == 0;
 }
 
-/* The valid bearer of the request, or NULL. */
-static struct credential *find_bearer(struct service *service, struct peer *peer,
-                                      struct text header, int64_t now_s)
+struct credential *fcm_find_bearer(struct service *service, struct peer *peer, struct text header,
+                                   int64_t now_s)
 {
     struct credential *credential;
     struct text token;
@@ -176,18 +175,27 @@ static void accept(struct service *service, const struct fcm_message *message,
                     ++service->message_id);
 }
 
+static void commit_topic(struct service *service, const struct request *request)
+{
+    const struct fcm_message *message = &service->fcm_message;
+
+    (void)request;
+    topics_publish(service->topics, message->address, message->alert, message->version);
+}
+
 void fcm_judge(struct service *service, struct peer *peer, const struct request *request,
                int64_t now_s, struct judgement *out, struct answer *answer)
 {
     struct fcm_message *message = &service->fcm_message;
 
-    if (!path_is_right(request, out, answer))
+    if (registration_judge(service, peer, request, now_s, out, answer) ||
+        !path_is_right(request, out, answer))
         return;
     if (request->headers_too_big || request->duplicate_header) {
         refuse(out, answer, "INVALID_ARGUMENT", NULL, "Request headers are malformed.");
         return;
     }
-    out->credential = find_bearer(service, peer, request->header[HEADER_AUTHORIZATION], now_s);
+    out->credential = fcm_find_bearer(service, peer, request->header[HEADER_AUTHORIZATION], now_s);
     if (out->credential == NULL) {
         refuse(out, answer, "UNAUTHENTICATED", NULL, NULL);
         return;
@@ -205,6 +213,8 @@ void fcm_judge(struct service *service, struct peer *peer, const struct request 
         out->validate_only = message->validate_only;
         if (registration_is_live(message, out, answer))
             accept(service, message, answer);
+        if (message->target == FCM_TARGET_TOPIC)
+            out->commit = commit_topic;
     }
     out->token = message->address;
     out->alert = message->alert;

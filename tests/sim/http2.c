@@ -73,6 +73,7 @@ static struct stream *stream_open(struct http2 *http2, int32_t id)
     stream->head.len = 0;
     stream->body_len = 0;
     stream->answer_sent = 0;
+    stream->answer.long_body = NULL;
     list_push(&http2->open, stream);
     return stream;
 }
@@ -85,6 +86,7 @@ static void stream_release(struct stream *stream)
     list_remove(&http2->open, stream);
     if (http2->current == stream)
         http2->current = NULL;
+    g_clear_pointer(&stream->answer.long_body, g_free);
     if (stream->body_size > BODY_KEPT) {
         g_clear_pointer(&stream->body, g_free);
         stream->body_size = 0;
@@ -113,7 +115,7 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, s
     if (left <= max)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     left = MIN(left, max);
-    memcpy(out, stream->answer.body + stream->answer_sent, left);
+    memcpy(out, answer_body(&stream->answer) + stream->answer_sent, left);
     stream->answer_sent += left;
     return (ssize_t)left;
 }
@@ -228,6 +230,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
+static size_t body_max(enum sim_channel channel)
+{
+    return channel == SIM_IID ? IID_BODY_MAX : REQUEST_BODY_MAX;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                    size_t len, void *user)
 {
@@ -237,7 +244,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)flags;
     if (stream == NULL || stream->request.body_too_big)
         return 0;
-    if (len > REQUEST_BODY_MAX - stream->body_len) {
+    if (len > body_max(conn_port(stream->http2->conn)->channel) - stream->body_len) {
         stream->request.body_too_big = true;
         return 0;
     }
@@ -375,6 +382,7 @@ static void free_list(struct stream *stream)
     while (stream != NULL) {
         struct stream *next = stream->next;
         g_free(stream->body);
+        g_free(stream->answer.long_body);
         g_free(stream);
         stream = next;
     }

@@ -70,10 +70,19 @@ static const struct reason oauth_reasons[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct reason iid_reasons[] = {
+    {"INVALID_ARGUMENT", 400, NULL, NULL},  {"UNAUTHENTICATED", 401, NULL, NULL},
+    {"PERMISSION_DENIED", 403, NULL, NULL}, {"RESOURCE_EXHAUSTED", 429, NULL, NULL},
+    {"INTERNAL", 500, NULL, NULL},          {"UNAVAILABLE", 503, NULL, NULL},
+    {"DEADLINE_EXCEEDED", 504, NULL, NULL}, {NULL, 0, NULL, NULL},
+};
+
 const struct reason *reason_table(enum sim_channel channel)
 {
-    static const struct reason *const tables[SIM_CHANNELS] = {
-        [SIM_FCM] = fcm_reasons, [SIM_APNS] = apns_reasons, [SIM_OAUTH] = oauth_reasons};
+    static const struct reason *const tables[SIM_CHANNELS] = {[SIM_FCM] = fcm_reasons,
+                                                              [SIM_APNS] = apns_reasons,
+                                                              [SIM_OAUTH] = oauth_reasons,
+                                                              [SIM_IID] = iid_reasons};
 
     return tables[channel];
 }

@@ -17,6 +17,7 @@ static enum request_header header_find(struct text name)
         {{"apns-priority", 13}, HEADER_APNS_PRIORITY},
         {{"apns-expiration", 15}, HEADER_APNS_EXPIRATION},
         {{"apns-collapse-id", 16}, HEADER_APNS_COLLAPSE_ID},
+        {{"access_token_auth", 17}, HEADER_ACCESS_TOKEN_AUTH},
     };
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -43,8 +43,8 @@ static G_GNUC_NORETURN void serve_in_child(const struct rig *rig, const char *co
     const char *argv[32] = {"serve",       "--pki",          rig->dir,      "--control",
                             rig->control,  "--fcm",          "127.0.0.1:0", "--apns",
                             "127.0.0.1:0", "--apns-sandbox", "127.0.0.1:0", "--oauth",
-                            "127.0.0.1:0", "--with-parent"};
-    int argc = 14;
+                            "127.0.0.1:0", "--iid",          "127.0.0.1:0", "--with-parent"};
+    int argc = 16;
 
     for (; extra != NULL && *extra != NULL; extra++)
         argv[argc++] = *extra;
@@ -86,6 +86,7 @@ void rig_start(struct rig *rig, const char *const *extra)
     rig->apns = port_of(ports, "apns");
     rig->sandbox = port_of(ports, "apns_sandbox");
     rig->oauth = port_of(ports, "oauth");
+    rig->iid = port_of(ports, "iid");
 }
 
 void rig_stop(struct rig *rig)

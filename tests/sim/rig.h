@@ -19,7 +19,7 @@ struct rig {
     char dir[64]; /* PKI and socket; removed by rig_stop */
     char control[96];
     pid_t pid;
-    int fcm, apns, sandbox, oauth; /* ports */
+    int fcm, apns, sandbox, oauth, iid; /* ports */
 };
 
 /* Starts a server with every port open. extra: NULL-terminated further options, or NULL. */

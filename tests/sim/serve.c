@@ -18,6 +18,7 @@ enum port_index {
     PORT_APNS,
     PORT_APNS_SANDBOX,
     PORT_OAUTH,
+    PORT_IID,
     PORTS,
 };
 
@@ -30,6 +31,7 @@ static const struct {
     [PORT_APNS] = {"apns", SIM_APNS, false},
     [PORT_APNS_SANDBOX] = {"apns_sandbox", SIM_APNS, true},
     [PORT_OAUTH] = {"oauth", SIM_OAUTH, false},
+    [PORT_IID] = {"iid", SIM_IID, false},
 };
 
 struct options {
@@ -227,6 +229,8 @@ int serve_main(int argc, char **argv)
          "APNs, sandbox", "H:P"},
         {"oauth", 0, 0, G_OPTION_ARG_STRING, &o.addresses[PORT_OAUTH],
          "OAuth; writes DIR/fcm-service-account.json", "H:P"},
+        {"iid", 0, 0, G_OPTION_ARG_STRING, &o.addresses[PORT_IID], "subscriptions to topics",
+         "H:P"},
         {"control", 0, 0, G_OPTION_ARG_FILENAME, &o.control, "unix socket for loa-sim ctl", "PATH"},
         {"seed", 0, 0, G_OPTION_ARG_INT64, &o.seed, "of the faults' chances (default 1)", "N"},
         {"untrusted", 0, 0, G_OPTION_ARG_NONE, &o.untrusted,

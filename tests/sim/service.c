@@ -14,6 +14,7 @@ struct service *service_new(const char *pki_dir, uint64_t seed, const struct clo
     pace_init(&service->pace);
     service->ledgers[SIM_FCM] = ledger_new(LEDGER_TOKENS_MAX);
     service->ledgers[SIM_APNS] = ledger_new(LEDGER_TOKENS_MAX);
+    service->topics = topics_new();
     service->token_uri = g_strdup("");
     for (int i = 0; i < SIM_CHANNELS; i++)
         service->stats[i].rejected = g_hash_table_new(g_str_hash, g_str_equal);
@@ -30,6 +31,7 @@ void service_free(struct service *service)
     }
     if (service->credentials != NULL)
         credentials_free(service->credentials);
+    topics_free(service->topics);
     faults_free(service->faults);
     pace_clear(&service->pace);
     g_free(service->token_uri);
@@ -46,6 +48,7 @@ void service_reset(struct service *service)
         if (service->ledgers[i] != NULL)
             ledger_reset(service->ledgers[i]);
     }
+    topics_reset(service->topics);
 }
 
 static void judge(struct service *service, enum sim_channel channel, struct peer *peer,
@@ -56,6 +59,8 @@ static void judge(struct service *service, enum sim_channel channel, struct peer
         fcm_judge(service, peer, request, now_s, out, answer);
     else if (channel == SIM_APNS)
         apns_judge(service, peer, request, now_s, out, answer);
+    else if (channel == SIM_IID)
+        iid_judge(service, peer, request, now_s, out, answer);
     else
         oauth_judge(service, request, now_s, out, answer);
 }
@@ -71,6 +76,7 @@ static void refuse_as(enum sim_channel channel, const struct fault_action *actio
 
     judged->refused = action->reason != NULL ? action->reason->word : "HTML";
     if (action->reason == NULL) {
+        g_clear_pointer(&answer->long_body, g_free);
         html_refuse(answer, action->status);
         answer->retry_after_s = action->retry_after_s;
     } else if (channel == SIM_FCM) {
@@ -78,6 +84,8 @@ static void refuse_as(enum sim_channel channel, const struct fault_action *actio
         fcm_refuse(answer, action->reason, field, NULL, action);
     } else if (channel == SIM_APNS) {
         apns_refuse(answer, action->reason, is_gone ? timestamp_ms : 0);
+    } else if (channel == SIM_IID) {
+        iid_refuse(answer, action->reason);
     } else {
         oauth_refuse(answer, action->reason, NULL);
     }
@@ -96,6 +104,9 @@ static void expire_credential(enum sim_channel channel, struct peer *peer, struc
     if (channel == SIM_FCM) {
         judged->refused = "UNAUTHENTICATED";
         fcm_refuse(answer, reason_find(SIM_FCM, judged->refused), NULL, NULL, NULL);
+    } else if (channel == SIM_IID) {
+        judged->refused = "UNAUTHENTICATED";
+        iid_refuse(answer, reason_find(SIM_IID, judged->refused));
     } else {
         peer->wedged = true;
         judged->refused = "ExpiredProviderToken";
@@ -139,7 +150,7 @@ static void count(struct service *service, enum sim_channel channel, int64_t now
     gpointer key = (gpointer)judged->refused;
 
     stats->requests++;
-    if (channel != SIM_OAUTH)
+    if (service->ledgers[channel] != NULL)
         pace_note(&service->pace, now_us, ++service->seq);
     if (judged->refused != NULL)
         g_hash_table_insert(
@@ -149,7 +160,8 @@ static void count(struct service *service, enum sim_channel channel, int64_t now
         stats->validated++;
     else
         stats->accepted++;
-    if (service->ledgers[channel] != NULL && judged->token.at != NULL && !judged->validate_only)
+    if (service->ledgers[channel] != NULL && judged->token.at != NULL && !judged->validate_only &&
+        judged->commit == NULL) /* a topic is no phone */
         ledger_enter(service->ledgers[channel],
                      &(struct ledger_entry){.token = judged->token,
                                             .alert = judged->alert,
@@ -175,6 +187,8 @@ void service_handle(struct service *service, enum sim_channel channel, struct pe
         if (action != NULL)
             apply_fault(channel, action, peer, now_us, &judged, out);
     }
+    if (judged.commit != NULL && judged.refused == NULL && !judged.validate_only)
+        judged.commit(service, request);
     count(service, channel, now_us, &judged);
 }
 

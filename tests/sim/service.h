@@ -17,6 +17,7 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/pace.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/topics.h"
 
 #define APNS_STREAMS 1000 /* SETTINGS_MAX_CONCURRENT_STREAMS after the first valid token */
 #define FCM_STREAMS  100
@@ -35,7 +36,8 @@ struct service {
     const struct clock *clock;
     struct credentials *credentials;
     struct faults *faults;
-    struct ledger *ledgers[SIM_CHANNELS]; /* none for OAuth */
+    struct ledger *ledgers[SIM_CHANNELS]; /* none for OAuth and subscriptions */
+    struct topics *topics;
     struct channel_stats stats[SIM_CHANNELS];
     uint64_t seq;                     /* last sequence number given to an FCM or APNs request */
     struct pace pace;                 /* of seq */
@@ -59,7 +61,7 @@ void service_reset(struct service *service);
 /* The answer to {"cmd":"stats"}; owned. */
 json_t *service_stats(const struct service *service);
 
-/* ---- for the judges (fcm.c, apns.c, oauth.c) ---- */
+/* ---- for the judges (fcm.c, apns.c, oauth.c, iid.c) ---- */
 
 /* What a judge has found out. */
 struct judgement {
@@ -69,6 +71,8 @@ struct judgement {
     struct credential *credential; /* the one shown, when it is valid */
     struct text token;             /* absent: not entered in the ledger */
     struct text alert, version;
+    /* What the request changes; runs after the faults have let it pass. NULL = nothing. */
+    void (*commit)(struct service *service, const struct request *request);
 };
 
 void fcm_judge(struct service *service, struct peer *peer, const struct request *request,
@@ -77,10 +81,19 @@ void apns_judge(struct service *service, struct peer *peer, const struct request
                 int64_t now_s, struct judgement *out, struct answer *answer);
 void oauth_judge(struct service *service, const struct request *request, int64_t now_s,
                  struct judgement *out, struct answer *answer);
+void iid_judge(struct service *service, struct peer *peer, const struct request *request,
+               int64_t now_s, struct judgement *out, struct answer *answer);
+/* The subscription API of FCM's port. False: the path is not its own. */
+bool registration_judge(struct service *service, struct peer *peer, const struct request *request,
+                        int64_t now_s, struct judgement *out, struct answer *answer);
+/* The valid bearer of the request, or NULL. */
+struct credential *fcm_find_bearer(struct service *service, struct peer *peer, struct text header,
+                                   int64_t now_s);
 /* Write an error answer. action may be NULL. */
 void fcm_refuse(struct answer *answer, const struct reason *reason, const char *field,
                 const char *message, const struct fault_action *action);
 void apns_refuse(struct answer *answer, const struct reason *reason, int64_t timestamp_ms);
+void iid_refuse(struct answer *answer, const struct reason *reason);
 void oauth_refuse(struct answer *answer, const struct reason *reason, const char *message);
 /* A front-end's page. */
 void html_refuse(struct answer *answer, int status);

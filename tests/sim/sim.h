@@ -17,6 +17,7 @@ enum sim_channel {
     SIM_FCM,   /* POST /v1/projects/…/messages:send */
     SIM_APNS,  /* POST /3/device/…, production and sandbox together */
     SIM_OAUTH, /* POST /token */
+    SIM_IID,   /* POST /iid/v1:batchAdd, /iid/v1:batchRemove */
     SIM_CHANNELS,
 };
 
