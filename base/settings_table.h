@@ -66,6 +66,10 @@
       "An answer later than this is unknown (Google: at least 10 s)")                              \
     X(fcm, canary_token, STRING, "", 0, 4096, "", false,                                           \
       "Registration token used by dry runs; empty = a made-up one, which proves credentials only") \
+    X(fcm, topic_endpoint, STRING, "iid.googleapis.com:443", 1, 256, "", false,                    \
+      "Host and port of subscription management (loa topic sync)")                                 \
+    X(fcm, topic_rate, INT, "3000", 1, 1000000, "registrations/s", false,                          \
+      "Subscriptions changed by loa topic sync (FCM allows 3,000 per second and project)")         \
     X(apns, key_file, FILE, "", 0, 4096, "", true, "Provider key .p8; empty = channel off")        \
     X(apns, key_id, STRING, "", 0, 10, "", false, "Ten-character key id")                          \
     X(apns, team_id, STRING, "", 0, 10, "", false, "Ten-character team id")                        \

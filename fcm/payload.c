@@ -16,17 +16,17 @@ struct channel_payload {
     char *tail; /* from the quote that ends the token */
 };
 
-static size_t data_size(json_t *data)
+size_t fcm_data_size(void *data)
 {
     size_t size = 0;
     const char *key;
     json_t *value;
 
-    json_object_foreach(data, key, value) size += strlen(key) + json_string_length(value);
+    json_object_foreach((json_t *)data, key, value) size += strlen(key) + json_string_length(value);
     return size;
 }
 
-static json_t *android_config(const struct message *message, int64_t now_s)
+void *fcm_android_config(const struct message *message, int64_t now_s)
 {
     int64_t ttl_s = message->store ? CLAMP(message->expires_s - now_s, 0, TTL_MAX_S) : 0;
     g_autofree char *ttl = g_strdup_printf("%" PRId64 "s", ttl_s);
@@ -56,7 +56,7 @@ struct channel_payload *fcm_payload_render(const struct message *message, int64_
                                            GError **error)
 {
     json_t *data = message_to_json(message, NULL);
-    size_t size = data_size(data);
+    size_t size = fcm_data_size(data);
     struct channel_payload *payload;
 
     if (size > FCM_PAYLOAD_MAX) {
@@ -65,7 +65,7 @@ struct channel_payload *fcm_payload_render(const struct message *message, int64_
                     "the message is %zu bytes for FCM; at most %d fit", size, FCM_PAYLOAD_MAX);
         return NULL;
     }
-    payload = payload_new(android_config(message, now_s), data, size);
+    payload = payload_new(fcm_android_config(message, now_s), data, size);
     if (payload == NULL)
         g_set_error_literal(error, LOA_ERROR, LOA_ERROR_INVALID, "the message is not valid UTF-8");
     return payload;

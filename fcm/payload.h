@@ -18,6 +18,11 @@ void fcm_payload_free(struct channel_payload *payload);
 /* As FCM counts. */
 size_t fcm_payload_size(const struct channel_payload *payload);
 
+/* What FCM counts of a data map (json_t *): the bytes of keys and values. */
+size_t fcm_data_size(void *data);
+/* AndroidConfig of a message: priority, time to live, direct boot. json_t *, owned. */
+void *fcm_android_config(const struct message *message, int64_t now_s);
+
 /* A registration that can stand in a JSON string as it is. */
 bool fcm_token_is_plain(const char *token);
 /* The three pieces of the body for one device; they borrow payload and token. */
