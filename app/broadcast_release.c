@@ -8,6 +8,7 @@
 #include "app/broadcast_command.h"
 #include "app/meter.h"
 #include "app/text.h"
+#include "app/topic_publish.h"
 #include "base/json.h"
 #include "engine/broadcast_store.h"
 
@@ -36,6 +37,8 @@ static bool read_back(struct command *command, struct db *db, const struct broad
            a.fcm + a.apns + a.mqtt, a.fcm, a.apns, a.mqtt, a.stale,
            command->settings->device_stale_days,
            broadcast_is_emergency(b) ? ", tried all the same" : ", left out");
+    if (!topic_publish_fits(b, command->settings->broadcast_key_id, NULL, NULL))
+        puts("  too long for topics: loa topic send would refuse it in a disaster");
     return true;
 }
 
@@ -87,8 +90,35 @@ static bool approve(struct command *command, struct acting *acting, const char *
     return true;
 }
 
-static bool cancel(struct acting *acting, const char *which, const struct release_options *o,
-                   GError **error)
+/* An alert that went to topics is taken back there, too, at once where that can be done. What is
+ * still owed then stays on the screen, in status and in doctor. */
+static void correct_topics(struct command *command, struct acting *acting, int64_t id,
+                           const struct release_options *o)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) owed = topic_store_owed(acting->db, id, &error);
+    g_autoptr(GPtrArray) left = NULL;
+    loa_auto(topic_send) send = NULL;
+
+    if (owed != NULL && owed->len > 0)
+        send = topic_publish(command, &acting->actor,
+                             ((const struct topic_owed *)owed->pdata[0])->correction_id, o->reason,
+                             false, &error);
+    if (send != NULL && !o->json)
+        topic_publish_print(send);
+    if (owed != NULL && error == NULL)
+        left = topic_store_owed(acting->db, id, &error);
+    if (error != NULL)
+        fprintf(stderr, "loa broadcast cancel: topics: %s\n", error->message);
+    if (left != NULL ? left->len > 0 : owed == NULL || owed->len > 0)
+        fprintf(
+            stderr,
+            "loa broadcast cancel: the alert went to topics, its correction is still OWED there: "
+            "loa topic send (loa broadcast status says which)\n");
+}
+
+static bool cancel(struct command *command, struct acting *acting, const char *which,
+                   const struct release_options *o, GError **error)
 {
     struct broadcast_cancel_result result;
     int64_t id;
@@ -107,6 +137,8 @@ static bool cancel(struct acting *acting, const char *which, const struct releas
     else
         printf("%s is cancelled; its correction is broadcast %" PRId64 "\n", which,
                result.correction_id);
+    if (!result.withdrawn)
+        correct_topics(command, acting, id, o);
     return true;
 }
 
@@ -170,8 +202,9 @@ int broadcast_command_cancel(struct command *command, int argc, char **argv)
         exit_code = EX_USAGE;
     } else if (acting_open(command, "broadcast cancel", &o.acting, ACTING_RELEASE, &acting,
                            &exit_code)) {
-        exit_code =
-            cancel(&acting, which, &o, &error) ? EX_OK : command_fail("broadcast cancel", error);
+        exit_code = cancel(command, &acting, which, &o, &error)
+                        ? EX_OK
+                        : command_fail("broadcast cancel", error);
         acting_close(&acting);
     }
     options_clear(&o);

@@ -10,6 +10,7 @@
 #include "app/broadcast_command.h"
 #include "app/broadcast_reach.h"
 #include "app/text.h"
+#include "app/topic_publish.h"
 #include "engine/area_store.h"
 #include "engine/broadcast_store.h"
 #include "engine/progress_store.h"
@@ -25,6 +26,7 @@ struct status {
     struct db *db;
     struct broadcast *broadcast;
     struct progress *progress;
+    struct topic_status topics;
     uint64_t last_final; /* of the reading before, for the rate */
     int64_t last_mono_us;
     double rate; /* devices settled per second, lately */
@@ -92,6 +94,7 @@ static void print_json(const struct status *s)
                                      s->rate, "channels", channels));
     if (p->reach != NULL)
         json_object_set_new(object, "communes", broadcast_reach_json(p->reach, s->area_names));
+    json_object_set_new(object, "topics", topic_status_json(&s->topics));
     text_print_json(object);
 }
 
@@ -153,6 +156,7 @@ static char *render(const struct status *s, bool bar)
                                progress_unaccounted(&total));
     if (p->reach != NULL)
         broadcast_reach_append(out, p->reach, s->area_names);
+    topic_status_append(&s->topics, out);
     return g_string_free(out, FALSE);
 }
 
@@ -214,7 +218,8 @@ static bool read_once(struct status *s, GError **error)
         return false;
     broadcast_free(s->broadcast);
     s->broadcast = fresh;
-    if (!progress_store_read(s->db, s->progress, receipts, error))
+    if (!progress_store_read(s->db, s->progress, receipts, error) ||
+        !topic_status_read(s->db, s->broadcast, &s->topics, error))
         return false;
     s->reading_us = clock->mono_us(clock) - before_us;
     if (receipts)
@@ -293,6 +298,7 @@ static int run(struct command *command, const char *which, bool by_commune, bool
         draw(&s, false);
     broadcast_free(s.broadcast);
     g_clear_pointer(&s.area_names, g_hash_table_unref);
+    topic_status_clear(&s.topics);
     g_free(s.last_text);
     return exit_code;
 }

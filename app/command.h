@@ -51,6 +51,7 @@ int command_migrate(struct command *command, int argc, char **argv);
 int command_outbox(struct command *command, int argc, char **argv); /* list|retry */
 int command_stop(struct command *command, int argc, char **argv);   /* stop and resume */
 int command_resume(struct command *command, int argc, char **argv);
+int command_topic(struct command *command, int argc, char **argv); /* sync|send|status */
 int role_api(struct command *command, int argc, char **argv);
 int role_deliver(struct command *command, int argc, char **argv);
 int role_mqtt(struct command *command, int argc, char **argv);

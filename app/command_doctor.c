@@ -7,6 +7,7 @@
 
 #include "app/channels.h"
 #include "app/command.h"
+#include "app/topic_publish.h"
 #include "base/migrate.h"
 #include "engine/checks.h"
 #include "engine/device_secret.h"
@@ -185,6 +186,38 @@ static void check_push(struct doctor *doctor, const char *name, const char *sett
         check_channel(doctor, channels.channel[0], todo);
 }
 
+/* Only where topics are in use: they are for the case that the rest does not work. */
+static void check_topics(struct doctor *doctor)
+{
+    const struct settings *settings = doctor->command->settings;
+    g_autoptr(GError) error = NULL;
+    loa_auto(db) db = db_open(settings->database_conninfo, NULL);
+    g_autoptr(GPtrArray) owed = NULL;
+    bool used = false;
+
+    if (db == NULL || settings->fcm_service_account_file[0] == '\0')
+        return; /* told before */
+    if (!topic_store_used(db, &used, &error) ||
+        (used && (owed = topic_store_owed(db, 0, &error)) == NULL)) {
+        report(doctor, false, "topics", error->message, "run loa migrate");
+        return;
+    }
+    if (!used) {
+        printf("--    %-12s off: loa topic sync has not been run\n", "topics");
+        return;
+    }
+    bool ok = topic_publish_dry_run(settings, doctor->command->clock, &error);
+    report(doctor, ok, "topics", ok ? "messages and subscriptions accepted" : error->message,
+           "may the service account manage this project's topics?");
+    for (guint i = 0; i < owed->len; i++) {
+        const struct topic_owed *one = owed->pdata[i];
+        g_autofree char *detail =
+            g_strdup_printf("%s went to topics, its correction has not: loa topic send %" PRId64,
+                            one->alert_id, one->correction_id);
+        report(doctor, false, "topics", detail, NULL);
+    }
+}
+
 static void check_mqtt(struct doctor *doctor)
 {
     const struct settings *settings = doctor->command->settings;
@@ -218,6 +251,7 @@ int command_doctor(struct command *command, int argc, char **argv)
     check_database(&doctor);
     check_push(&doctor, "fcm", "[fcm] service_account_file",
                settings->fcm_service_account_file[0] != '\0');
+    check_topics(&doctor);
     check_push(&doctor, "apns", "[apns] key_file", settings->apns_key_file[0] != '\0');
     check_mqtt(&doctor);
     return doctor.failures > 0 ? 1 : EX_OK;

@@ -43,7 +43,7 @@ struct dev {
     int lock_fd;
 
     char *conninfo;
-    int fcm_port, apns_port, sandbox_port, oauth_port;
+    int fcm_port, apns_port, sandbox_port, oauth_port, iid_port;
     int mqtt_status_port, tick_status_port;
     int deliver_status_port[DEV_DELIVERS_MAX];
     struct dev_broker broker[DEV_BROKERS_MAX];

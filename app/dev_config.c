@@ -43,8 +43,9 @@ static int bind_port(struct port_choice *choice, int port)
 
 static bool choose_ports(struct dev *dev, struct port_choice *choice, GError **error)
 {
-    int *const wanted[] = {&dev->fcm_port,   &dev->apns_port,        &dev->sandbox_port,
-                           &dev->oauth_port, &dev->mqtt_status_port, &dev->tick_status_port};
+    int *const wanted[] = {&dev->fcm_port,        &dev->apns_port, &dev->sandbox_port,
+                           &dev->oauth_port,      &dev->iid_port,  &dev->mqtt_status_port,
+                           &dev->tick_status_port};
     int given = dev->options.port;
     bool ok = true;
 
@@ -84,6 +85,7 @@ static void append_providers(const struct dev *dev, GString *text)
                            "\n[fcm]\n"
                            "service_account_file = %s/pki/fcm-service-account.json\n"
                            "endpoint = 127.0.0.1:%d\n"
+                           "topic_endpoint = 127.0.0.1:%d\n"
                            "ca_file = %s/pki/ca.pem\n"
                            "\n[apns]\n"
                            "key_file = %s/pki/apns-key.p8\n"
@@ -93,8 +95,8 @@ static void append_providers(const struct dev *dev, GString *text)
                            "endpoint = 127.0.0.1:%d\n"
                            "sandbox_endpoint = 127.0.0.1:%d\n"
                            "ca_file = %s/pki/ca.pem\n",
-                           dev->dir, dev->fcm_port, dev->dir, dev->dir, dev->apns_port,
-                           dev->sandbox_port, dev->dir);
+                           dev->dir, dev->fcm_port, dev->iid_port, dev->dir, dev->dir,
+                           dev->apns_port, dev->sandbox_port, dev->dir);
 }
 
 static void append_mqtt(const struct dev *dev, GString *text)

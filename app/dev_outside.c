@@ -40,10 +40,11 @@ bool dev_simulators_start(struct dev *dev, GError **error)
     g_autofree char *apns = g_strdup_printf("127.0.0.1:%d", dev->apns_port);
     g_autofree char *sandbox = g_strdup_printf("127.0.0.1:%d", dev->sandbox_port);
     g_autofree char *oauth = g_strdup_printf("127.0.0.1:%d", dev->oauth_port);
+    g_autofree char *iid = g_strdup_printf("127.0.0.1:%d", dev->iid_port);
     const char *const argv[] = {
-        dev->loa_sim, "serve",          "--pki", pki,       "--fcm", fcm,         "--apns",
-        apns,         "--apns-sandbox", sandbox, "--oauth", oauth,   "--control", dev->sim_control,
-        NULL};
+        dev->loa_sim, "serve",          "--pki", pki,       "--fcm", fcm,     "--apns",
+        apns,         "--apns-sandbox", sandbox, "--oauth", oauth,   "--iid", iid,
+        "--control",  dev->sim_control, NULL};
     const struct program program = {.name = "providers",
                                     .role = "providers",
                                     .phase = PROGRAM_OUTSIDE,

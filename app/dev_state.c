@@ -20,10 +20,10 @@ static json_t *processes(const struct dev *dev)
 
 static json_t *ports(const struct dev *dev)
 {
-    json_t *object = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "api", dev->options.port,
-                               "fcm", dev->fcm_port, "apns", dev->apns_port, "apns_sandbox",
-                               dev->sandbox_port, "oauth", dev->oauth_port, "mqtt_status",
-                               dev->mqtt_status_port, "tick_status", dev->tick_status_port);
+    json_t *object = json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "api", dev->options.port, "fcm", dev->fcm_port,
+        "apns", dev->apns_port, "apns_sandbox", dev->sandbox_port, "oauth", dev->oauth_port, "iid",
+        dev->iid_port, "mqtt_status", dev->mqtt_status_port, "tick_status", dev->tick_status_port);
     json_t *delivers = json_array(), *brokers = json_array();
 
     for (int i = 0; i < dev->options.delivers; i++)

@@ -27,6 +27,8 @@ static const struct command_entry commands[] = {
     {"outbox", "Targeted notifications: list, retry", command_outbox, true, false},
     {"stop", "Stops sending: --all, --channel or --broadcast", command_stop, true, false},
     {"resume", "Sends on after a stop", command_resume, true, false},
+    {"topic", "Topics of FCM, when sending to each device cannot work: sync, send, status",
+     command_topic, true, false},
     {"api", "Role: the HTTP API", role_api, true, true},
     {"deliver", "Role: sends broadcasts and notifications over FCM and APNs", role_deliver, true,
      true},

@@ -214,7 +214,7 @@ static bool sim_ports(void *user)
 /* ports NULL: any that are free. */
 static void sim_set(struct rig *rig, const json_t *ports)
 {
-    static const char *const names[] = {"fcm", "apns", "apns_sandbox", "oauth"};
+    static const char *const names[] = {"fcm", "apns", "apns_sandbox", "oauth", "iid"};
     g_autofree char *pki = in_dir(rig, "pki"), *program = rig_binary("loa-sim");
     char *address[G_N_ELEMENTS(names)];
 
@@ -226,7 +226,7 @@ static void sim_set(struct rig *rig, const json_t *ports)
     rig_process_set(&rig->sim, "sim",
                     argv_of(program, "serve", "--pki", pki, "--fcm", address[0], "--apns",
                             address[1], "--apns-sandbox", address[2], "--oauth", address[3],
-                            "--control", rig->control, NULL));
+                            "--iid", address[4], "--control", rig->control, NULL));
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         g_free(address[i]);
 }
@@ -269,8 +269,9 @@ static void write_conf(struct rig *rig, const json_t *ports)
     g_string_append(s, "[deliver]\nlease_ms=2000\npoll_ms=200\n");
     g_string_append_printf(s,
                            "[fcm]\nservice_account_file=pki/fcm-service-account.json\n"
-                           "endpoint=127.0.0.1:%d\nca_file=%s\nrequest_timeout_ms=3000\n",
-                           PORT("fcm"), ca);
+                           "endpoint=127.0.0.1:%d\ntopic_endpoint=127.0.0.1:%d\nca_file=%s\n"
+                           "request_timeout_ms=3000\n",
+                           PORT("fcm"), PORT("iid"), ca);
     g_string_append_printf(s,
                            "[apns]\nkey_file=pki/apns-key.p8\nkey_id=LOASIMKEY1\n"
                            "team_id=LOASIMTEAM\ntopic=vn.gov.caobang.congdanso\n"
