@@ -1,13 +1,14 @@
 /* Public reads: what has been released to the live realm. Answers may be cached for some seconds by
- * anybody; the ETag is the hash of the bytes. */
-#include <inttypes.h>
+ * anybody; the ETag is the hash of the bytes. The same bytes lie in the files of
+ * engine/public_files.h. */
 #include <string.h>
 
 #include "api/api_internal.h"
 #include "base/crypto.h"
 #include "base/error.h"
+#include "engine/public_feed.h"
+#include "engine/public_json.h"
 
-#define PAGE_DEFAULT  20
 #define CACHE_CONTROL "public, max-age=10"
 
 /* If-None-Match is "*" or a list of tags, weak ones compared alike (RFC 9110 §13.1.2). */
@@ -28,15 +29,12 @@ static bool matches(const char *if_none_match, const char *etag)
     return false;
 }
 
-/* Takes the reference. */
-static void reply_cacheable(struct http_request *request, json_t *json)
+static void reply_cacheable(struct http_request *request, const char *type, const char *text)
 {
-    g_autofree char *text = json_dumps(json, JSON_COMPACT);
     g_autofree char *hash = NULL;
     g_autofree char *etag = NULL;
     uint8_t digest[SHA256_LEN];
 
-    json_decref(json);
     crypto_sha256(text, strlen(text), digest);
     hash = crypto_base64url(digest, 16);
     etag = g_strdup_printf("\"%s\"", hash);
@@ -45,7 +43,15 @@ static void reply_cacheable(struct http_request *request, json_t *json)
     if (matches(http_request_header(request, "If-None-Match"), etag))
         http_reply(request, 304, NULL, "", 0);
     else
-        http_reply(request, 200, "application/json; charset=utf-8", text, strlen(text));
+        http_reply(request, 200, type, text, strlen(text));
+}
+
+/* Takes the reference. */
+static void reply_json(struct http_request *request, json_t *json)
+{
+    g_autofree char *text = public_json_text(json);
+
+    reply_cacheable(request, PUBLIC_JSON_TYPE, text);
 }
 
 /* A number in the query, or the default. false: replied. */
@@ -72,10 +78,9 @@ void api_alert_list(struct http_request *request, void *user)
     struct api *api = user;
     g_autoptr(GError) error = NULL;
     const char *active = http_request_query(request, "active");
-    int64_t limit = PAGE_DEFAULT, cursor = 0, next = 0;
-    json_t *alerts, *reply;
+    int64_t limit = BROADCAST_PAGE_DEFAULT, cursor = 0, next = 0;
+    json_t *alerts;
     struct db *db;
-    char text[24];
 
     if (!api_admit(api, request) ||
         !query_number(request, "limit", BROADCAST_PAGE_MAX, "must be a number from 1 to 100",
@@ -86,15 +91,30 @@ void api_alert_list(struct http_request *request, void *user)
         return;
     alerts = broadcast_public_list(api->shelf, db, g_strcmp0(active, "true") == 0, cursor,
                                    (int)limit, &next, &error);
+    if (alerts == NULL)
+        http_reply_error(request, error);
+    else
+        reply_json(request, public_list_json(alerts, next));
+}
+
+void api_alert_feed(struct http_request *request, void *user)
+{
+    struct api *api = user;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(json_t) alerts = NULL;
+    g_autofree char *text = NULL;
+    int64_t next;
+    struct db *db;
+
+    if (!api_admit(api, request) || (db = api_db(api, request)) == NULL)
+        return;
+    alerts = broadcast_public_list(api->shelf, db, false, 0, BROADCAST_PAGE_DEFAULT, &next, &error);
     if (alerts == NULL) {
         http_reply_error(request, error);
         return;
     }
-    reply = json_object();
-    json_object_set_new(reply, "alerts", alerts);
-    g_snprintf(text, sizeof(text), "%" PRId64, next);
-    json_object_set_new(reply, "next", next != 0 ? json_string(text) : json_null());
-    reply_cacheable(request, reply);
+    text = public_feed_text(alerts, api->settings->api_public_url, api->settings->public_author);
+    reply_cacheable(request, PUBLIC_FEED_TYPE, text);
 }
 
 void api_alert_show(struct http_request *request, void *user)
@@ -110,5 +130,5 @@ void api_alert_show(struct http_request *request, void *user)
     if (alert == NULL)
         http_reply_error(request, error);
     else
-        reply_cacheable(request, alert);
+        reply_json(request, alert);
 }

@@ -63,6 +63,7 @@ void api_device_unregister(struct http_request *request, void *user);
 void api_receipts(struct http_request *request, void *user);
 void api_alert_list(struct http_request *request, void *user);
 void api_alert_show(struct http_request *request, void *user);
+void api_alert_feed(struct http_request *request, void *user);
 void api_healthz(struct http_request *request, void *user);
 void api_readyz(struct http_request *request, void *user);
 void api_metrics(struct http_request *request, void *user);

@@ -40,6 +40,10 @@
       "Provider credentials minted")                                                               \
     X(TOKEN_FAILURES, "loa_credential_failures_total", counter, "channel",                         \
       "Provider credentials that could not be renewed")                                            \
+    X(PUBLIC_FILES_OK, "loa_public_files_ok", gauge, "",                                           \
+      "1 while everything public is on disk as [public] files_dir wants it")                       \
+    X(PUBLIC_FILES_WRITTEN, "loa_public_files_written_total", counter, "",                         \
+      "Alerts, lists and feeds written or replaced in [public] files_dir")                         \
     X(OUTBOX_SENT, "loa_outbox_pushes_total", counter, "channel_outcome",                          \
       "Targeted pushes settled, by channel and outcome")
 

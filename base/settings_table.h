@@ -39,6 +39,10 @@
     X(broadcast, key_id, STRING, "k1", 1, 16, "", false, "Name of the signing key in every alert") \
     X(broadcast, receipt_window_s, INT, "600", 1, 86400, "seconds", false,                         \
       "Devices spread their receipts over this time")                                              \
+    X(public, files_dir, FILE, "", 0, 4096, "", false,                                             \
+      "Folder where loa tick keeps alerts, lists and feed as files for nginx; empty = no files")   \
+    X(public, author, STRING, "Tỉnh Cao Bằng", 1, 200, "", false,                                  \
+      "Who publishes the alerts: the author that the feed names")                                  \
     X(deliver, channels, LIST, "fcm,apns", 0, 64, "", false, "Channels that loa deliver serves")   \
     X(deliver, metrics_listen, STRING, "", 0, 108, "", false,                                      \
       "Address and port of /metrics and /healthz of loa deliver; empty = none")                    \

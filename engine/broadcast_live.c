@@ -10,10 +10,9 @@
 #include "base/log.h"
 #include "engine/broadcast_live_store.h"
 #include "engine/broadcast_store.h"
+#include "engine/public_json.h"
 
-#define SHELF_MAX    256
-#define VERSIONS_MAX 16 /* of one alert: Loa writes two, others are forged */
-#define PAGE_TRIES   8  /* queries for one page: hidden rows leave gaps */
+#define SHELF_MAX 256
 
 /* A verified broadcast, or the knowledge that one does not verify (broadcast NULL). */
 struct shelf_item {
@@ -151,32 +150,10 @@ static json_t *payload_json(const struct broadcast *broadcast, const char *langu
     return message_to_json(&message, NULL);
 }
 
-/* All languages and the state; the fields that belong to one text stand under "texts". */
 static json_t *public_json(const struct broadcast *broadcast, const char *language, bool expired)
 {
-    static const char *const text_fields[] = {"title", "body", "instruction", "lang", "sig", NULL};
-    static const char *const shared_fields[] = {"type",  "alert",  "v",      "kind",    "level",
-                                                "class", "realm",  "issued", "expires", "areas",
-                                                "url",   "source", "window", "key",     NULL};
-    struct message message;
-    json_t *object, *texts = json_object();
-
-    broadcast_message(broadcast, language, &message);
-    object = message_to_json(&message, text_fields);
-    for (guint i = 0; i < broadcast->texts->len; i++) {
-        const struct broadcast_text *text = g_ptr_array_index(broadcast->texts, i);
-        json_t *one;
-        broadcast_message(broadcast, text->language, &message);
-        one = message_to_json(&message, shared_fields);
-        json_object_del(one, "lang");
-        json_object_set_new(texts, text->language, one);
-    }
-    json_object_set_new(object, "texts", texts);
-    json_object_set_new(object, "state",
-                        json_string(broadcast->type == MESSAGE_CANCEL ? "cancelled"
-                                    : expired                         ? "expired"
-                                                                      : "active"));
-    return object;
+    (void)language; /* all of them */
+    return public_alert_json(broadcast, expired);
 }
 
 /* Row i of ids, when it verifies and no genuine correction hides it; else *out is NULL. false: the
@@ -242,7 +219,7 @@ json_t *broadcast_public_list(struct broadcast_shelf *shelf, struct db *db, bool
     g_autoptr(json_t) list = json_array();
 
     *out_next = before_id > 0 ? before_id : INT64_MAX;
-    for (int try = 0; try < PAGE_TRIES && (int)json_array_size(list) < limit; try++) {
+    for (int try = 0; try < BROADCAST_PAGE_TRIES && (int)json_array_size(list) < limit; try++) {
         int wanted = limit - (int)json_array_size(list);
         g_autoptr(PGresult) ids = broadcast_public_ids(db, active_only, *out_next, wanted, error);
         if (ids == NULL || !render(shelf, db, ids, "vi", public_json, list, error))
@@ -271,7 +248,7 @@ json_t *broadcast_public_get(struct broadcast_shelf *shelf, struct db *db, const
     g_autoptr(json_t) list = json_array();
 
     if (alert_id_valid(alert_id)) {
-        ids = broadcast_public_id(db, alert_id, VERSIONS_MAX, error);
+        ids = broadcast_public_id(db, alert_id, BROADCAST_VERSIONS_MAX, error);
         if (ids == NULL || !render(shelf, db, ids, "vi", public_json, list, error))
             return NULL;
     }

@@ -14,8 +14,11 @@
 #include "base/json.h"
 #include "engine/release.h"
 
-#define BROADCAST_LIVE_MAX 50  /* alerts in one answer to a device */
-#define BROADCAST_PAGE_MAX 100 /* alerts of one page of the public list */
+#define BROADCAST_LIVE_MAX     50  /* alerts in one answer to a device */
+#define BROADCAST_PAGE_MAX     100 /* alerts of one page of the public list */
+#define BROADCAST_PAGE_DEFAULT 20  /* alerts of a page when nobody says how many */
+#define BROADCAST_PAGE_TRIES   8   /* queries for one page: hidden rows leave gaps */
+#define BROADCAST_VERSIONS_MAX 16  /* of one alert: Loa writes two, others are forged */
 
 /* Verified broadcasts by id, at most 256 kept: a released text never changes, so it is decoded and
  * verified once. Which ones are live is asked of the database every time: an alert released in the
