@@ -154,6 +154,17 @@ static void test_public_alerts(void **state)
         assert_int_equal(json_array_size(json_object_get(page.json, "alerts")), 1);
         assert_non_null(text(page.json, "next"));
     }
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        g_autofree char *path = g_strconcat(lists[i], ".atom", NULL);
+        g_autofree char *entry = g_strconcat("<id>urn:loa:alert:", alert_id, "</id>", NULL);
+        ANSWER feed = ask(world, "GET", path, NULL, NULL);
+        g_autofree char *type = header_value(&feed, "Content-Type");
+
+        expect_status(&feed, 200);
+        assert_string_equal(type, "application/atom+xml; charset=utf-8");
+        assert_non_null(strstr(feed.head->str, "ETag: "));
+        assert_non_null(strstr(feed.text->str, entry));
+    }
     ANSWER unknown = ask(world, "GET", "/alerts/20000101-NOSUCH", NULL, NULL);
     expect_status(&unknown, 404);
     ANSWER bytes = ask(world, "GET", "/alerts/%ff%fe", NULL, NULL);
