@@ -59,6 +59,8 @@ static void failed(struct public_files *files, const GError *error)
     tell(files);
 }
 
+/* Takes the text. What cannot be replaced is removed: nginx then asks loa api, and shows no alert
+ * that was taken back. */
 static bool put(struct public_files *files, const char *name, char *text, int64_t mtime_s)
 {
     g_autofree char *owned = text;
@@ -66,6 +68,7 @@ static bool put(struct public_files *files, const char *name, char *text, int64_
     bool written;
 
     if (!public_tree_put(files->tree, name, owned, mtime_s, &written, &error)) {
+        (void)!public_tree_drop(files->tree, name, NULL);
         failed(files, error);
         return false;
     }

@@ -9,27 +9,36 @@
 #include "base/gzip.h"
 
 struct public_tree {
+    char *folder;
+    char *api;    /* FOLDER/api */
     char *root;   /* FOLDER/api/v1 */
     char *alerts; /* FOLDER/api/v1/alerts */
 };
 
+/* Also before each use: somebody may have taken them away. */
+static bool make_folders(const struct public_tree *tree, GError **error)
+{
+    return file_make_folder(tree->folder, error) && file_make_folder(tree->api, error) &&
+           file_make_folder(tree->root, error) && file_make_folder(tree->alerts, error);
+}
+
 struct public_tree *public_tree_new(const char *folder, GError **error)
 {
     loa_auto(public_tree) tree = g_new0(struct public_tree, 1);
-    g_autofree char *api = g_build_filename(folder, "api", NULL);
 
-    tree->root = g_build_filename(api, "v1", NULL);
+    tree->folder = g_strdup(folder);
+    tree->api = g_build_filename(folder, "api", NULL);
+    tree->root = g_build_filename(tree->api, "v1", NULL);
     tree->alerts = g_build_filename(tree->root, "alerts", NULL);
-    if (!file_make_folder(folder, error) || !file_make_folder(api, error) ||
-        !file_make_folder(tree->root, error) || !file_make_folder(tree->alerts, error))
-        return NULL;
-    return g_steal_pointer(&tree);
+    return make_folders(tree, error) ? g_steal_pointer(&tree) : NULL;
 }
 
 void public_tree_free(struct public_tree *tree)
 {
     if (tree == NULL)
         return;
+    g_free(tree->folder);
+    g_free(tree->api);
     g_free(tree->root);
     g_free(tree->alerts);
     g_free(tree);
@@ -74,7 +83,8 @@ bool public_tree_put(struct public_tree *tree, const char *name, const char *tex
 
     *out_written = !file_is(path, text, strlen(text), mtime_s) ||
                    !file_is(gz_path, gz->data, gz->len, mtime_s);
-    return !*out_written || replace(path, gz_path, text, gz, mtime_s, error);
+    return !*out_written ||
+           (make_folders(tree, error) && replace(path, gz_path, text, gz, mtime_s, error));
 }
 
 bool public_tree_drop(struct public_tree *tree, const char *name, GError **error)
@@ -82,7 +92,8 @@ bool public_tree_drop(struct public_tree *tree, const char *name, GError **error
     g_autofree char *path = g_build_filename(tree->root, name, NULL);
     g_autofree char *gz_path = g_strconcat(path, ".gz", NULL);
 
-    return file_remove(gz_path, error) && file_remove(path, error) && sync_beside(path, error);
+    return make_folders(tree, error) && file_remove(gz_path, error) && file_remove(path, error) &&
+           sync_beside(path, error);
 }
 
 /* The id in "ID.json" and "ID.json.gz"; NULL for any other name. Owned. */
@@ -136,6 +147,7 @@ bool public_tree_sweep(struct public_tree *tree, bool (*keep)(const char *alert_
                        void *user, unsigned *out_removed, GError **error)
 {
     *out_removed = 0;
-    return sweep_folder(tree->root, false, keep, user, out_removed, error) &&
+    return make_folders(tree, error) &&
+           sweep_folder(tree->root, false, keep, user, out_removed, error) &&
            sweep_folder(tree->alerts, true, keep, user, out_removed, error);
 }
