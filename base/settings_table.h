@@ -11,7 +11,7 @@
     X(api, listen, STRING, "127.0.0.1:8080", 1, 108, "", false,                                    \
       "Address and port of the HTTP API; nginx stands in front")                                   \
     X(api, public_url, STRING, "", 0, 256, "", false,                                              \
-      "How the outside reaches this API, for links in alerts, without a final slash")              \
+      "How the outside reaches Loa, for the links in the feed, without a final slash")             \
     X(api, threads, INT, "4", 1, 64, "threads", false, "Threads that answer requests")             \
     X(api, connections_max, INT, "1000", 8, 15000, "connections", false,                           \
       "Open connections in all")                                                                   \

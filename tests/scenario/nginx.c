@@ -305,6 +305,10 @@ static void test_lists(void **state)
     }
     ANSWER same = get(front, "GET", short_path, NULL, NULL);
     assert_true(from_file(&same));
+    /* The feed's link leads to the alert. */
+    g_autofree char *link = g_strdup_printf("href=\"https://loa.example.vn%s\"", front->path);
+    ANSWER feed = get(front, "GET", "/api/v1/alerts.atom", NULL, NULL);
+    assert_non_null(strstr(feed.body->str, link));
 }
 
 static void test_refusals(void **state)
