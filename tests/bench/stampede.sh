@@ -12,13 +12,14 @@ dir=$(mktemp -d /tmp/loa-stampede.XXXXXX)
 chmod 755 "$dir"
 pids=()
 stop_all() {
+    set +e
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
     tests/support/postgres.sh stop "$dir/conninfo"
     rm -rf "$dir"
 }
 trap stop_all EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM PIPE HUP
 
 # ---- the world: a durable database, loa api, loa tick, nginx with the sample configuration ----
 
