@@ -43,7 +43,7 @@ bool live_alert_render(struct live_alert *alert, const struct broadcast *broadca
     if (alert->payload == NULL)
         return false;
     alert->topics =
-        mqtt_alert_topics(broadcast_realm_name(broadcast->realm),
+        mqtt_alert_topics(broadcast_realm_name(broadcast->realm), broadcast_is_emergency(broadcast),
                           (const char *const *)broadcast->communes, broadcast->alert_id);
     alert->n_topics = g_strv_length(alert->topics);
     alert->state = LIVE_ALERT_READY;
@@ -85,6 +85,16 @@ int live_alert_next_topic(const struct live_alert *alert, unsigned broker, int64
 bool live_alert_is_done(const struct live_alert *alert, unsigned broker)
 {
     return alert->state == LIVE_ALERT_READY && alert->deliveries[broker].acked == alert->n_topics;
+}
+
+bool live_alert_is_urgent(const struct live_alert *alert, unsigned broker, int64_t now_mono_us)
+{
+    if (!alert->emergency || live_alert_expiry_s(alert, now_mono_us) == 0)
+        return false;
+    if (alert->state == LIVE_ALERT_LOADING)
+        return true;
+    return alert->active && !live_alert_is_done(alert, broker) &&
+           alert->deliveries[broker].not_before_mono_us <= now_mono_us;
 }
 
 uint32_t live_alert_expiry_s(const struct live_alert *alert, int64_t now_mono_us)

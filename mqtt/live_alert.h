@@ -57,6 +57,10 @@ void live_alert_failed(struct live_alert *alert, unsigned broker, int64_t now_mo
 int live_alert_next_topic(const struct live_alert *alert, unsigned broker, int64_t now_mono_us);
 /* The broker has acknowledged every topic of the round. */
 bool live_alert_is_done(const struct live_alert *alert, unsigned broker);
+/* An emergency that is on its way to the broker: being read, to be published now, or published and
+ * not yet acknowledged. Not while it waits after a refusal: then it would hold up the rest for
+ * nothing. */
+bool live_alert_is_urgent(const struct live_alert *alert, unsigned broker, int64_t now_mono_us);
 /* Whole seconds of life left, at least 1; 0 when it has expired. */
 uint32_t live_alert_expiry_s(const struct live_alert *alert, int64_t now_mono_us);
 

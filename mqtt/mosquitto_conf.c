@@ -16,8 +16,11 @@ static const char conf_head[] =
     "# A retained alert stays valid when its publisher is not known any more (broker restart).\n"
     "check_retain_source false\n"
     "\n"
-    "# Bounds. More alerts fit a phone's queue than Loa keeps live at once, so that information\n"
-    "# cannot crowd out an emergency; beyond it the broker would drop the newest.\n"
+    "# Bounds. A phone has one queue, and when it is full the broker drops the newest. Phones\n"
+    "# therefore subscribe to information with QoS 0: it never enters the queue, and is dropped\n"
+    "# for a phone when so many packets wait for its connection. Emergencies have QoS 1: they\n"
+    "# share the queue only with what is addressed to this phone. All that Loa keeps live fits\n"
+    "# at once (500).\n"
     "max_inflight_messages 100\n"
     "max_queued_messages 1000\n"
     "max_queued_bytes 0\n"
@@ -96,6 +99,7 @@ char *mosquitto_devices_acl_text(const struct mosquitto_device *devices, size_t 
     GString *text = g_string_new(
         "# Every device; %u is its id. What is not allowed here is refused. A subscription is\n"
         "# accepted for any topic, but only what may be read is ever delivered.\n"
+        "pattern read loa/v1/emergency/#\n"
         "pattern read loa/v1/alert/#\n"
         "pattern read loa/v1/device/%u\n"
         "pattern write loa/v1/receipt/%u\n");
@@ -112,6 +116,7 @@ char *mosquitto_engine_acl_text(void)
 {
     return g_strdup("# Only this certificate publishes alerts and what is addressed to a device.\n"
                     "user " MOSQUITTO_ENGINE_NAME "\n"
+                    "topic write loa/v1/emergency/#\n"
                     "topic write loa/v1/alert/#\n"
                     "topic write loa/v1/exercise/#\n"
                     "topic write loa/v1/test/#\n"

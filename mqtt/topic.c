@@ -5,18 +5,19 @@
 #include <string.h>
 
 /* The level below loa/v1: live alerts are the only ones that live devices may read. */
-static const char *realm_root(const char *realm)
+static const char *alert_root(const char *realm, bool emergency)
 {
     if (strcmp(realm, "live") == 0)
-        return "alert";
+        return emergency ? "emergency" : "alert";
     if (strcmp(realm, "exercise") == 0)
         return "exercise";
     return "test";
 }
 
-char **mqtt_alert_topics(const char *realm, const char *const *communes, const char *alert_id)
+char **mqtt_alert_topics(const char *realm, bool emergency, const char *const *communes,
+                         const char *alert_id)
 {
-    const char *root = realm_root(realm);
+    const char *root = alert_root(realm, emergency);
     g_autoptr(GStrvBuilder) topics = g_strv_builder_new();
 
     if (communes == NULL || communes[0] == NULL) {

@@ -48,6 +48,7 @@ struct phone {
     uint32_t events; /* in the epoll set */
     enum phone_state state;
     bool drop;         /* set in a callback: close when it returns */
+    unsigned granting; /* CONNECTING: subscriptions asked for and not yet granted */
     unsigned broker;   /* index */
     unsigned failures; /* in a row */
     int64_t next_us;   /* OFF: when to connect; CONNECTING: deadline */
@@ -202,18 +203,28 @@ static void on_message(struct mosquitto *client, void *user,
 
 /* --- connecting --- */
 
+/* What is retained comes with every connection, also to a kept session. */
+static bool subscribe(struct mosquitto *client, int n, char *const *filters, int qos)
+{
+    return mosquitto_subscribe_multiple(client, NULL, n, filters, qos,
+                                        MQTT_SUB_OPT_SEND_RETAIN_ALWAYS, NULL) == MOSQ_ERR_SUCCESS;
+}
+
 static void on_connect(struct mosquitto *client, void *user, int reason, int flags,
                        const mosquitto_property *props)
 {
     struct phone *phone = user;
-    g_autofree char *area = g_strdup_printf("loa/v1/alert/area/%s/+", phone->device->commune);
-    char *filters[] = {"loa/v1/alert/all/+", phone->device_topic, area};
-    int n = phone->device->commune[0] != '\0' ? 3 : 2;
+    const char *commune = phone->device->commune;
+    g_autofree char *near = g_strdup_printf("loa/v1/emergency/area/%s/+", commune);
+    g_autofree char *news = g_strdup_printf("loa/v1/alert/area/%s/+", commune);
+    char *queued[] = {"loa/v1/emergency/all/+", phone->device_topic, near};
+    char *unqueued[] = {"loa/v1/alert/all/+", news};
+    int more = commune[0] != '\0' ? 1 : 0;
     (void)flags, (void)props;
 
-    if (reason != 0 ||
-        mosquitto_subscribe_multiple(client, NULL, n, filters, 1, MQTT_SUB_OPT_SEND_RETAIN_NEW,
-                                     NULL) != MOSQ_ERR_SUCCESS)
+    phone->granting = 2;
+    if (reason != 0 || !subscribe(client, 2 + more, queued, 1) ||
+        !subscribe(client, 1 + more, unqueued, 0))
         phone->drop = true;
 }
 
@@ -225,7 +236,7 @@ static void on_subscribe(struct mosquitto *client, void *user, int mid, int n, c
 
     for (int i = 0; i < n; i++)
         phone->drop = phone->drop || granted[i] > 1;
-    if (phone->drop || phone->state != PHONE_CONNECTING)
+    if (phone->drop || phone->state != PHONE_CONNECTING || --phone->granting > 0)
         return;
     phone->state = PHONE_ON;
     phone->failures = 0;

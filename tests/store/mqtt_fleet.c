@@ -249,7 +249,7 @@ static void test_forged(void **state)
     stage_release(fleet->mqtt->stage, true);
     until_count(fleet, "distinct", PHONES);
     assert_int_equal(testclient_connect(reader), 0);
-    testclient_subscribe(reader, "loa/v1/alert/all/+");
+    testclient_subscribe(reader, "loa/v1/emergency/all/+");
     testclient_until_messages(reader, 1);
     const struct testmessage *genuine = testclient_messages(reader)->pdata[0];
     g_auto(GStrv) parts = g_strsplit(genuine->payload, "\"v\":\"1\"", 2);

@@ -68,7 +68,7 @@ static void test_retained_for_latecomers(void **state)
     id = stage_release(self->stage, true);
     mqttstage_start(self, "engine");
     until_acked(self, id);
-    struct testclient *phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    struct testclient *phone = late_phone(self, 0, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(phone, 1);
     const struct testmessage *message = testclient_messages(phone)->pdata[0];
     assert_true(message->retained);
@@ -89,7 +89,7 @@ static void test_reaches_connected_phones(void **state)
     (void)state;
 
     mqttstage_start(self, "engine");
-    phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 0, 1, "loa/v1/+/all/+");
     stage_release(self->stage, true);
     testclient_until_messages(phone, 1);
     stage_release(self->stage, false);
@@ -108,12 +108,12 @@ static void test_cancel_replaces(void **state)
     mqttstage_start(self, "engine");
     id = stage_release(self->stage, true);
     until_acked(self, id);
-    early = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    early = late_phone(self, 0, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(early, 1);
     correction = stage_cancel(self->stage, id);
     until_acked(self, correction);
     testclient_until_messages(early, 2);
-    late = late_phone(self, 0, 2, "loa/v1/alert/all/+");
+    late = late_phone(self, 0, 2, "loa/v1/emergency/all/+");
     testclient_until_messages(late, 1);
     /* One message is retained, on the same topic, and lives as long as the original would have. */
     const struct testmessage *first = testclient_messages(early)->pdata[0];
@@ -140,7 +140,7 @@ static void test_released_and_cancelled_while_down(void **state)
     until_acked(self, correction);
     /* The alert that was taken back before any broker had it is never published. */
     assert_int_equal(is_acked(self, id), 0);
-    phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 0, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(phone, 1);
     assert_field(testclient_messages(phone)->pdata[0], "type", "cancel");
     testclient_free(phone);
@@ -199,7 +199,7 @@ static void test_republished_after_restart(void **state)
     testbroker_kill(self->brokers[0]);
     testbroker_wipe(self->brokers[0]);
     testbroker_start(self->brokers[0]);
-    phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 0, 1, "loa/v1/+/all/+");
     testclient_until_messages(phone, 2);
     /* Emergencies go first. */
     assert_field(testclient_messages(phone)->pdata[0], "level", "khan_cap");
@@ -222,14 +222,14 @@ static void test_broker_that_was_down(void **state)
     stage_until(self->stage, "SELECT count(*) FROM broker_ack");
     /* One of two has it: its phones, but not "every broker". */
     assert_int_equal(is_acked(self, id), 0);
-    phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 0, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(phone, 1);
     testclient_free(phone);
     assert_int_equal(publisher_owed(self->publisher), 1);
 
     testbroker_start(self->brokers[1]);
     until_acked(self, id);
-    phone = late_phone(self, 1, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 1, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(phone, 1);
     assert_int_equal(publisher_owed(self->publisher), 0);
     testclient_free(phone);
@@ -299,7 +299,7 @@ static void test_forged_correction_hides_nothing(void **state)
                " WHERE message_type = 'cancel'");
     mqttstage_start(self, "engine");
     until_acked(self, id);
-    phone = late_phone(self, 0, 1, "loa/v1/alert/all/+");
+    phone = late_phone(self, 0, 1, "loa/v1/emergency/all/+");
     testclient_until_messages(phone, 1);
     assert_field(testclient_messages(phone)->pdata[0], "type", "alert");
     testclient_free(phone);

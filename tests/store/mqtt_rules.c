@@ -71,10 +71,16 @@ static void test_passwords(void **state)
 static void test_device_may_not_publish(void **state)
 {
     static const char *const refused[] = {
-        "loa/v1/alert/all/A-1",    "loa/v1/alert/area/01273/A-1",
-        "loa/v1/exercise/all/A-1", "loa/v1/device/1",
-        "loa/v1/device/2",         "loa/v1/receipt/2",
-        "loa/v1/canary",           "anything",
+        "loa/v1/emergency/all/A-1",
+        "loa/v1/emergency/area/01273/A-1",
+        "loa/v1/alert/all/A-1",
+        "loa/v1/alert/area/01273/A-1",
+        "loa/v1/exercise/all/A-1",
+        "loa/v1/device/1",
+        "loa/v1/device/2",
+        "loa/v1/receipt/2",
+        "loa/v1/canary",
+        "anything",
     };
     struct testclient *watcher = engine(), *client = device("1", "1.secret-1");
     (void)state;
@@ -102,7 +108,7 @@ static void test_device_reads_its_own(void **state)
         {"loa/v1/device/2", false},          {"loa/v1/exercise/all/A-1", false},
         {"loa/v1/test/all/A-1", false},      {"loa/v1/canary", false},
         {"loa/v1/alert/area/01273/A", true}, {"loa/v1/device/1", true},
-        {"loa/v1/alert/all/A-1", true},
+        {"loa/v1/emergency/all/A-1", true},  {"loa/v1/alert/all/A-1", true},
     };
     struct testclient *publisher = engine(), *client = device("1", "1.secret-1");
     unsigned seen = 0;
@@ -111,7 +117,7 @@ static void test_device_reads_its_own(void **state)
     testclient_subscribe(client, "#");
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
         assert_true(testclient_publish(publisher, cases[i].topic, "x", false) < 0x80);
-    testclient_until_messages(client, 3);
+    testclient_until_messages(client, 4);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         if (cases[i].seen) {
             const struct testmessage *message = testclient_messages(client)->pdata[seen++];

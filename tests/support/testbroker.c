@@ -38,7 +38,9 @@ struct testclient {
     struct mosquitto *client;
     struct mqtt_tls *tls;
     int port;
-    int reason; /* of the answer that is waited for; ANSWER_NONE */
+    bool keep_session;
+    int reason;         /* of the answer that is waited for; ANSWER_NONE */
+    unsigned published; /* answers to publications so far */
     bool closed;
     GPtrArray *messages;
 };
@@ -147,6 +149,16 @@ void testbroker_kill(struct testbroker *broker)
     broker->pid = 0;
 }
 
+void testbroker_freeze(struct testbroker *broker)
+{
+    assert_int_equal(kill(broker->pid, SIGSTOP), 0);
+}
+
+void testbroker_thaw(struct testbroker *broker)
+{
+    assert_int_equal(kill(broker->pid, SIGCONT), 0);
+}
+
 void testbroker_wipe(struct testbroker *broker)
 {
     g_autofree char *state = g_build_filename(broker->directory, "mosquitto.db", NULL);
@@ -218,8 +230,11 @@ static void on_subscribe(struct mosquitto *m, void *user, int mid, int n, const 
 static void on_publish(struct mosquitto *m, void *user, int mid, int reason,
                        const mosquitto_property *props)
 {
+    struct testclient *client = user;
     (void)m, (void)mid, (void)props;
-    ((struct testclient *)user)->reason = reason;
+
+    client->reason = reason;
+    client->published++;
 }
 
 static void on_message(struct mosquitto *m, void *user, const struct mosquitto_message *message,
@@ -249,15 +264,17 @@ static void message_free(gpointer data)
     g_free(message);
 }
 
-static struct testclient *client_new(int port, const char *id, const char *cert, const char *key)
+static struct testclient *client_new(int port, const char *id, const char *cert, const char *key,
+                                     bool keep_session)
 {
     struct testclient *client = g_new0(struct testclient, 1);
     g_autoptr(GError) error = NULL;
 
     mosquitto_lib_init();
     client->port = port;
+    client->keep_session = keep_session;
     client->messages = g_ptr_array_new_with_free_func(message_free);
-    client->client = mosquitto_new(id, true, client);
+    client->client = mosquitto_new(id, !keep_session, client);
     client->tls = mqtt_tls_new("127.0.0.1", testbroker_pki("ca.pem"), cert, key, &error);
     if (client->tls == NULL)
         fail_msg("%s", error->message);
@@ -279,7 +296,16 @@ struct testclient *testclient_device(const struct testbroker *broker, const char
 struct testclient *testclient_device_as(const struct testbroker *broker, const char *user,
                                         const char *password, const char *client_id)
 {
-    struct testclient *client = client_new(broker->device_port, client_id, "", "");
+    struct testclient *client = client_new(broker->device_port, client_id, "", "", false);
+
+    mosquitto_username_pw_set(client->client, user, password);
+    return client;
+}
+
+struct testclient *testclient_device_kept(const struct testbroker *broker, const char *user,
+                                          const char *password)
+{
+    struct testclient *client = client_new(broker->device_port, user, "", "", true);
 
     mosquitto_username_pw_set(client->client, user, password);
     return client;
@@ -291,9 +317,9 @@ struct testclient *testclient_engine(const struct testbroker *broker, const char
     g_autofree char *key = g_strdup_printf("%s.key", certificate);
 
     if (certificate[0] == '\0')
-        return client_new(broker->engine_port, "engine-test", "", "");
-    return client_new(broker->engine_port, "engine-test", testbroker_pki(cert),
-                      testbroker_pki(key));
+        return client_new(broker->engine_port, "engine-test", "", "", false);
+    return client_new(broker->engine_port, "engine-test", testbroker_pki(cert), testbroker_pki(key),
+                      false);
 }
 
 void testclient_free(struct testclient *client)
@@ -342,17 +368,46 @@ static int answer(struct testclient *client)
 
 int testclient_connect(struct testclient *client)
 {
+    mosquitto_property *props = NULL;
+
+    if (client->keep_session)
+        mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, 3600);
     client->reason = ANSWER_NONE;
-    client->closed =
-        mosquitto_connect(client->client, "127.0.0.1", client->port, 60) != MOSQ_ERR_SUCCESS;
+    client->closed = mosquitto_connect_bind_v5(client->client, "127.0.0.1", client->port, 60, NULL,
+                                               props) != MOSQ_ERR_SUCCESS;
+    mosquitto_property_free_all(&props);
     return answer(client);
+}
+
+static bool is_closed(void *user)
+{
+    const struct testclient *client = user;
+
+    return client->closed || mosquitto_socket(client->client) == -1;
+}
+
+void testclient_disconnect(struct testclient *client)
+{
+    mosquitto_disconnect_v5(client->client, 0, NULL);
+    testclient_until(client, is_closed, client);
+}
+
+void testclient_cut(struct testclient *client)
+{
+    assert_int_equal(shutdown(mosquitto_socket(client->client), SHUT_RDWR), 0);
+    client->closed = true;
+}
+
+void testclient_subscribe_qos(struct testclient *client, const char *filter, int qos)
+{
+    client->reason = ANSWER_NONE;
+    assert_int_equal(mosquitto_subscribe_v5(client->client, NULL, filter, qos, 0, NULL), 0);
+    assert_int_equal(answer(client), qos);
 }
 
 void testclient_subscribe(struct testclient *client, const char *filter)
 {
-    client->reason = ANSWER_NONE;
-    assert_int_equal(mosquitto_subscribe_v5(client->client, NULL, filter, 1, 0, NULL), 0);
-    assert_int_equal(answer(client), 1);
+    testclient_subscribe_qos(client, filter, 1);
 }
 
 int testclient_publish(struct testclient *client, const char *topic, const char *payload,
@@ -363,6 +418,31 @@ int testclient_publish(struct testclient *client, const char *topic, const char 
                              NULL) != MOSQ_ERR_SUCCESS)
         return -1;
     return answer(client);
+}
+
+struct publications {
+    const struct testclient *client;
+    unsigned wanted;
+};
+
+static bool are_answered(void *user)
+{
+    const struct publications *publications = user;
+
+    return publications->client->published >= publications->wanted || publications->client->closed;
+}
+
+void testclient_publish_many(struct testclient *client, const char *topic, const char *payload,
+                             bool retain, unsigned n)
+{
+    struct publications publications = {.client = client, .wanted = client->published + n};
+
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(mosquitto_publish_v5(client->client, NULL, topic, (int)strlen(payload),
+                                              payload, 1, retain, NULL),
+                         MOSQ_ERR_SUCCESS);
+    testclient_until(client, are_answered, &publications);
+    assert_false(client->closed);
 }
 
 const GPtrArray *testclient_messages(const struct testclient *client)

@@ -20,6 +20,10 @@ struct testbroker *testbroker_new(const struct mosquitto_device *devices, size_t
 void testbroker_free(struct testbroker *broker);
 /* kill -9: what it has not written is lost. */
 void testbroker_kill(struct testbroker *broker);
+/* Stops it in its tracks with its connections open, as an overloaded machine would; and lets it go
+ * on. */
+void testbroker_freeze(struct testbroker *broker);
+void testbroker_thaw(struct testbroker *broker);
 /* Forgets sessions and retained messages, as a new machine would. While it is stopped. */
 void testbroker_wipe(struct testbroker *broker);
 /* Returns when both listeners accept connections. */
@@ -35,11 +39,15 @@ struct testmessage {
     int64_t expiry_s; /* -1 = none told */
 };
 
-/* A client without a session; driven inside testclient_until only. */
+/* Driven inside testclient_until only: between two calls it reads nothing and acknowledges nothing.
+ */
 struct testclient;
 /* As a device, the client id being the user name. */
 struct testclient *testclient_device(const struct testbroker *broker, const char *user,
                                      const char *password);
+/* As a device whose session the broker keeps, as phones do. */
+struct testclient *testclient_device_kept(const struct testbroker *broker, const char *user,
+                                          const char *password);
 /* As a device under a client id of its choice. */
 struct testclient *testclient_device_as(const struct testbroker *broker, const char *user,
                                         const char *password, const char *client_id);
@@ -47,14 +55,22 @@ struct testclient *testclient_device_as(const struct testbroker *broker, const c
 struct testclient *testclient_engine(const struct testbroker *broker, const char *certificate);
 void testclient_free(struct testclient *client);
 
+/* Closes the connection and waits for it. */
+void testclient_disconnect(struct testclient *client);
+/* The connection breaks without a word; what it had not read is lost. */
+void testclient_cut(struct testclient *client);
 /* Connects and waits for the answer; returns CONNACK's reason, -1 when the connection was closed.
  */
 int testclient_connect(struct testclient *client);
-/* Subscribes and waits for the SUBACK. */
+/* Subscribes with QoS 1 and waits for the SUBACK. */
 void testclient_subscribe(struct testclient *client, const char *filter);
+void testclient_subscribe_qos(struct testclient *client, const char *filter, int qos);
 /* Publishes with QoS 1 and waits: the PUBACK's reason, -1 when the connection was closed. */
 int testclient_publish(struct testclient *client, const char *topic, const char *payload,
                        bool retain);
+/* Publishes the same n times and waits for the last answer. */
+void testclient_publish_many(struct testclient *client, const char *topic, const char *payload,
+                             bool retain, unsigned n);
 /* Messages received so far: struct testmessage. */
 const GPtrArray *testclient_messages(const struct testclient *client);
 /* Runs the main loop and the client until done(user); fails after 20 s. */

@@ -111,6 +111,33 @@ static void test_back_off(void **state)
     live_alert_free(alert);
 }
 
+static void test_urgent(void **state)
+{
+    struct live_alert *alert = ready(1, "A", 1, true, 2), *information = ready(2, "B", 1, false, 1);
+    (void)state;
+
+    assert_true(live_alert_is_urgent(alert, 0, 0));
+    alert->deliveries[0].sent = 2;
+    alert->deliveries[0].acked = 1;
+    assert_true(live_alert_is_urgent(alert, 0, 0)); /* out, not acknowledged */
+    alert->deliveries[0].acked = 2;
+    assert_false(live_alert_is_urgent(alert, 0, 0));
+    assert_true(live_alert_is_urgent(alert, 1, 0)); /* the other broker */
+    live_alert_failed(alert, 1, 0);
+    assert_false(live_alert_is_urgent(alert, 1, SECOND - 1));    /* refused: holds up nobody */
+    assert_true(live_alert_is_urgent(alert, 1, SECOND));         /* until it is tried again */
+    assert_false(live_alert_is_urgent(alert, 1, 1000 * SECOND)); /* expired */
+    alert->active = false;
+    assert_false(live_alert_is_urgent(alert, 1, SECOND)); /* a newer version is */
+    alert->state = LIVE_ALERT_LOADING;
+    assert_true(live_alert_is_urgent(alert, 1, SECOND));
+    alert->state = LIVE_ALERT_REFUSED;
+    assert_false(live_alert_is_urgent(alert, 1, SECOND));
+    assert_false(live_alert_is_urgent(information, 0, 0));
+    live_alert_free(alert);
+    live_alert_free(information);
+}
+
 static void test_expiry(void **state)
 {
     static const struct {
@@ -201,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_emergencies_first),
         cmocka_unit_test(test_rounds),
         cmocka_unit_test(test_back_off),
+        cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_render),
         cmocka_unit_test(test_render_too_large),

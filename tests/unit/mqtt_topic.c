@@ -18,20 +18,25 @@ static void test_alert_topics(void **state)
     static const char *const two[] = {"01273", "01288", NULL};
     static const struct {
         const char *realm;
+        bool emergency;
         const char *const *communes;
         const char *want;
     } cases[] = {
-        {"live", NULL, "loa/v1/alert/all/A-1"},
-        {"live", none, "loa/v1/alert/all/A-1"},
-        {"live", two, "loa/v1/alert/area/01273/A-1 loa/v1/alert/area/01288/A-1"},
-        {"exercise", none, "loa/v1/exercise/all/A-1"},
-        {"test", two, "loa/v1/test/area/01273/A-1 loa/v1/test/area/01288/A-1"},
-        {"whatever", none, "loa/v1/test/all/A-1"}, /* never the live root by accident */
+        {"live", false, NULL, "loa/v1/alert/all/A-1"},
+        {"live", false, none, "loa/v1/alert/all/A-1"},
+        {"live", false, two, "loa/v1/alert/area/01273/A-1 loa/v1/alert/area/01288/A-1"},
+        {"live", true, none, "loa/v1/emergency/all/A-1"},
+        {"live", true, two, "loa/v1/emergency/area/01273/A-1 loa/v1/emergency/area/01288/A-1"},
+        {"exercise", false, none, "loa/v1/exercise/all/A-1"},
+        {"exercise", true, none, "loa/v1/exercise/all/A-1"},
+        {"test", true, two, "loa/v1/test/area/01273/A-1 loa/v1/test/area/01288/A-1"},
+        {"whatever", true, none, "loa/v1/test/all/A-1"}, /* never a live root by accident */
     };
     (void)state;
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_auto(GStrv) topics = mqtt_alert_topics(cases[i].realm, cases[i].communes, "A-1");
+        g_auto(GStrv) topics =
+            mqtt_alert_topics(cases[i].realm, cases[i].emergency, cases[i].communes, "A-1");
         g_autofree char *joined = g_strjoinv(" ", topics);
         assert_string_equal(joined, cases[i].want);
     }
