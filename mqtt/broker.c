@@ -47,7 +47,9 @@ struct broker {
     guint tick_id, retry_id;
     unsigned ticks; /* seconds since the attempt began */
     unsigned backoff_ms;
-    bool up, was_full;
+    bool up;
+    bool held;               /* only emergencies leave */
+    bool starved;            /* there was no room: tell when there may be some */
     const char *drop_reason; /* set in a callback: end the connection when it returns */
     const char *last_failure;
     unsigned in_flight_max;
@@ -86,7 +88,7 @@ static void client_drop(struct broker *broker)
     g_clear_pointer(&broker->client, mosquitto_destroy);
     g_clear_pointer(&broker->tls, mqtt_tls_free);
     broker->up = false;
-    broker->was_full = false;
+    broker->starved = broker->held;
     broker->drop_reason = NULL;
 }
 
@@ -211,6 +213,13 @@ static enum broker_reply reply_of(int reason)
     return reason == MQTT_RC_NO_MATCHING_SUBSCRIBERS ? BROKER_NO_SUBSCRIBERS : BROKER_ACKED;
 }
 
+static void tell_room(struct broker *broker)
+{
+    broker->starved = broker_room(broker) == 0;
+    if (broker->events->room != NULL)
+        broker->events->room(broker, broker->user);
+}
+
 static void on_publish(struct mosquitto *client, void *user, int mid, int reason,
                        const mosquitto_property *props)
 {
@@ -222,11 +231,8 @@ static void on_publish(struct mosquitto *client, void *user, int mid, int reason
         return;
     g_autofree struct pending *pending = value;
     pending->cb(broker, reply_of(reason), (unsigned)reason, pending->user);
-    if (broker->was_full && broker_room(broker) > 0) {
-        broker->was_full = false;
-        if (broker->events->room != NULL)
-            broker->events->room(broker, broker->user);
-    }
+    if (broker->starved)
+        tell_room(broker);
 }
 
 static void on_message(struct mosquitto *client, void *user,
@@ -450,13 +456,36 @@ bool broker_is_up(const struct broker *broker)
     return broker->up;
 }
 
-unsigned broker_room(const struct broker *broker)
+static unsigned room_below(const struct broker *broker, unsigned limit)
 {
     unsigned out = g_hash_table_size(broker->pending);
 
-    if (!broker->up || broker->drop_reason != NULL || out >= broker->in_flight_max)
+    if (!broker->up || broker->drop_reason != NULL || out >= limit)
         return 0;
-    return broker->in_flight_max - out;
+    return limit - out;
+}
+
+unsigned broker_room(const struct broker *broker)
+{
+    unsigned reserve = MIN(BROKER_URGENT_RESERVE, broker->in_flight_max / 2);
+
+    return broker->held ? 0 : room_below(broker, broker->in_flight_max - reserve);
+}
+
+unsigned broker_room_urgent(const struct broker *broker)
+{
+    return room_below(broker, broker->in_flight_max);
+}
+
+void broker_hold(struct broker *broker, bool hold)
+{
+    if (broker->held == hold)
+        return;
+    broker->held = hold;
+    if (hold)
+        broker->starved = true;
+    else if (broker->starved && broker_room(broker) > 0)
+        tell_room(broker);
 }
 
 /* --- publishing --- */
@@ -477,7 +506,7 @@ bool broker_publish(struct broker *broker, const char *topic, const void *payloa
     mosquitto_property *props = publish_properties(expiry_s);
     int mid;
 
-    assert(broker_room(broker) > 0);
+    assert(broker_room_urgent(broker) > 0);
     int rc = mosquitto_publish_v5(broker->client, &mid, topic, (int)len, payload, 1, retain, props);
     mosquitto_property_free_all(&props);
     if (rc != MOSQ_ERR_SUCCESS) {
@@ -490,6 +519,6 @@ bool broker_publish(struct broker *broker, const char *topic, const void *payloa
     struct pending *pending = g_new(struct pending, 1);
     *pending = (struct pending){.cb = cb, .user = user};
     g_hash_table_replace(broker->pending, GINT_TO_POINTER(mid), pending);
-    broker->was_full = broker_room(broker) == 0;
+    broker->starved = broker_room(broker) == 0;
     return true;
 }

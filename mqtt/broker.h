@@ -14,6 +14,9 @@
 
 #define BROKER_IN_FLIGHT_MAX                                                                       \
     100 /* publications not yet acknowledged; the broker may ask for less */
+/* Of these, kept free for emergencies: whatever else is out, one of them leaves at once. Half when
+ * the broker asks for very few. */
+#define BROKER_URGENT_RESERVE 20
 
 /* What became of a publication. */
 enum broker_reply {
@@ -35,7 +38,7 @@ struct broker_events {
     void (*up)(struct broker *broker, void *user);
     /* Publications that were out have had their callback with BROKER_LOST. */
     void (*down)(struct broker *broker, void *user);
-    /* Room for at least one more publication after there was none. */
+    /* broker_room() was 0 and something has been acknowledged or let go since: ask again. */
     void (*room)(struct broker *broker, void *user);
     /* payload is borrowed for the length of the call; not NUL-terminated. */
     void (*message)(struct broker *broker, const char *topic, const void *payload, size_t len,
@@ -64,11 +67,17 @@ LOA_AUTO_DEFINE(broker, broker_free)
 /* The address as configured: the name in broker_ack, logs and metrics. */
 const char *broker_name(const struct broker *broker);
 bool broker_is_up(const struct broker *broker);
-/* Publications it will take now; 0 while it is down. */
+/* Publications it will take now; 0 while it is down or held. */
 unsigned broker_room(const struct broker *broker);
+/* The same for an emergency: the reserve counts, and it is never held. */
+unsigned broker_room_urgent(const struct broker *broker);
+/* While held, only emergencies leave: an emergency is on its way. Letting go calls the room event
+ * when somebody has asked in vain. */
+void broker_hold(struct broker *broker, bool hold);
 
-/* QoS 1 with content type application/json and message expiry. room() must be > 0. False: not taken
- * (too large for this broker, or the connection is about to be lost); no callback then. */
+/* QoS 1 with content type application/json and message expiry. The room that goes with it must be
+ * > 0. False: not taken (too large for this broker, or the connection is about to be lost); no
+ * callback then. */
 bool broker_publish(struct broker *broker, const char *topic, const void *payload, size_t len,
                     bool retain, uint32_t expiry_s, broker_publish_cb cb, void *user);
 

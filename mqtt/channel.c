@@ -27,6 +27,7 @@ struct mqtt_channel {
     struct brokers *brokers;
     const struct clock *clock;
     struct echo *echo;
+    struct mqtt_devices *devices;
     bool owns_brokers;
     GQueue accepted;       /* struct push, done in the next turn of the loop */
     GQueue targeted;       /* struct push, not yet published */
@@ -150,25 +151,8 @@ static void publish_targeted(struct mqtt_channel *self, struct push *push)
 
     *targeted = (struct targeted_push){.self = g_rc_box_acquire(self), .push = push};
     self->targeted_out++;
-    mqtt_publish_device(self->brokers, push->device_id, payload->json, payload->len, expiry_s,
-                        targeted_done, targeted);
-}
-
-/* Every broker that is up has room, or none is up: then the push is answered at once. */
-static bool brokers_ready(const struct mqtt_channel *self)
-{
-    for (unsigned n = 0; n < brokers_count(self->brokers); n++) {
-        const struct broker *broker = brokers_get(self->brokers, n);
-        if (broker_is_up(broker) && broker_room(broker) == 0)
-            return false;
-    }
-    return true;
-}
-
-static void pump_targeted(struct mqtt_channel *self)
-{
-    while (self->targeted.length > 0 && brokers_ready(self))
-        publish_targeted(self, g_queue_pop_head(&self->targeted));
+    mqtt_devices_publish(self->devices, push->device_id, payload->json, payload->len, expiry_s,
+                         targeted_done, targeted);
 }
 
 /* --- sending --- */
@@ -184,7 +168,8 @@ static gboolean on_idle(gpointer user)
         struct push *push = g_queue_pop_head(&self->accepted);
         push->done(push, &accepted);
     }
-    pump_targeted(self);
+    while (self->targeted.length > 0)
+        publish_targeted(self, g_queue_pop_head(&self->targeted));
     tell_room(self);
     return G_SOURCE_REMOVE;
 }
@@ -219,9 +204,10 @@ static void mqtt_free(struct channel *channel)
     g_queue_clear(&self->targeted);
     if (self->brokers != NULL) {
         echo_free(self->echo);
+        self->closed = true;
+        mqtt_devices_free(self->devices);
         brokers_unobserve(self->brokers, self);
     }
-    self->closed = true;
     if (self->owns_brokers)
         brokers_free(self->brokers);
     g_rc_box_release(self);
@@ -238,16 +224,7 @@ static void on_config_error(struct broker *broker, const char *reason, void *use
         self->channel.on_config_error(self->channel.engine_data, &self->channel, reason);
 }
 
-static void on_broker_change(struct broker *broker, void *user)
-{
-    (void)broker;
-    pump_targeted(user);
-}
-
-static const struct broker_events events = {.up = on_broker_change,
-                                            .down = on_broker_change,
-                                            .room = on_broker_change,
-                                            .config_error = on_config_error};
+static const struct broker_events events = {.config_error = on_config_error};
 
 static const struct channel_ops ops = {
     .render = mqtt_render,
@@ -276,6 +253,7 @@ struct channel *mqtt_channel_new(struct brokers *brokers, const struct clock *cl
     g_queue_init(&self->targeted);
     if (brokers != NULL) {
         self->echo = echo_new(brokers, clock);
+        self->devices = mqtt_devices_new(brokers);
         brokers_observe(brokers, &events, self);
     }
     return &self->channel;

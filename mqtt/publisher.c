@@ -1,6 +1,12 @@
 /* The publisher's loop: the list of live broadcasts comes from the database, each broker takes what
  * it owes as it has room, acknowledgements go back. The struct is counted (g_rc_box), because
- * answers of the database may come after publisher_free; those find closed set. */
+ * answers of the database may come after publisher_free; those find closed set.
+ *
+ * A broker works off what lies in its socket in order, and one publication may be ten thousand
+ * deliveries. So information goes to a broker one at a time, and an emergency waits for at most one
+ * of them. While a connected broker has not acknowledged an emergency, all brokers are held: what
+ * is no emergency waits. A broker that hangs is given up by its keep-alive and holds nobody then.
+ */
 #include "mqtt/publisher.h"
 
 #include <assert.h>
@@ -15,7 +21,8 @@
 
 struct publisher {
     struct publisher_options options;
-    GPtrArray *alerts; /* struct live_alert, in live_alert_compare order */
+    GPtrArray *alerts;         /* struct live_alert, in live_alert_compare order */
+    unsigned *information_out; /* per broker: not yet acknowledged and no emergency; 0 or 1 */
     guint poll_id;
     bool polling, poll_again;
     bool poll_failing; /* said once */
@@ -28,9 +35,11 @@ struct reference {
     int64_t broadcast_id;
     unsigned broker;
     unsigned round;
+    bool information; /* a publication that is no emergency */
 };
 
 static void poll_now(struct publisher *publisher);
+static void pump(struct publisher *publisher, unsigned n);
 
 static struct reference *reference_new(struct publisher *publisher, int64_t broadcast_id,
                                        unsigned broker, unsigned round)
@@ -144,6 +153,20 @@ static void count_reply(const struct broker *broker, enum broker_reply reply)
     metric_add(METRIC_MQTT_PUBLICATIONS, label, 1);
 }
 
+/* While an emergency is on its way to any broker that is connected, the others' room is closed. */
+static void hold_brokers(struct publisher *publisher)
+{
+    struct brokers *brokers = publisher->options.brokers;
+    int64_t now_us = mono_us(publisher);
+    bool hold = false;
+
+    for (unsigned n = 0; n < brokers_count(brokers) && !hold; n++)
+        for (guint i = 0; broker_is_up(brokers_get(brokers, n)) && i < publisher->alerts->len; i++)
+            hold = hold || live_alert_is_urgent(publisher->alerts->pdata[i], n, now_us);
+    for (unsigned n = 0; n < brokers_count(brokers); n++)
+        broker_hold(brokers_get(brokers, n), hold);
+}
+
 static void on_published(struct broker *broker, enum broker_reply reply, unsigned reason,
                          void *user)
 {
@@ -152,6 +175,10 @@ static void on_published(struct broker *broker, enum broker_reply reply, unsigne
     struct live_alert *alert = publisher->closed ? NULL : find(publisher, reference->broadcast_id);
 
     count_reply(broker, reply);
+    if (publisher->closed)
+        return;
+    if (reference->information)
+        publisher->information_out[reference->broker]--;
     if (alert == NULL || alert->deliveries[reference->broker].round != reference->round)
         return;
     if (reply == BROKER_REFUSED) {
@@ -162,6 +189,20 @@ static void on_published(struct broker *broker, enum broker_reply reply, unsigne
         alert->deliveries[reference->broker].acked++;
         record_if_done(publisher, alert, reference->broker);
     }
+    if (reference->information)
+        pump(publisher, reference->broker);
+    else
+        hold_brokers(publisher);
+}
+
+/* May this alert go to the broker now? */
+static bool has_room(const struct publisher *publisher, unsigned n, const struct live_alert *alert)
+{
+    const struct broker *broker = brokers_get(publisher->options.brokers, n);
+
+    if (alert->emergency)
+        return broker_room_urgent(broker) > 0;
+    return broker_room(broker) > 0 && publisher->information_out[n] == 0;
 }
 
 /* Publishes one topic; false when the broker has no room. */
@@ -174,14 +215,17 @@ static bool publish_topic(struct publisher *publisher, unsigned n, struct live_a
     size_t len;
     const void *payload = g_bytes_get_data(alert->payload, &len);
 
-    if (broker_room(broker) == 0)
+    if (!has_room(publisher, n, alert))
         return false;
     struct reference *reference = reference_new(publisher, alert->broadcast_id, n, delivery->round);
+    reference->information = !alert->emergency;
     delivery->sent++;
     if (!broker_publish(broker, alert->topics[topic], payload, len, true,
                         live_alert_expiry_s(alert, now_us), on_published, reference)) {
         live_alert_failed(alert, n, now_us);
         reference_free(reference);
+    } else if (!alert->emergency) {
+        publisher->information_out[n]++;
     }
     return true;
 }
@@ -200,6 +244,7 @@ static void pump(struct publisher *publisher, unsigned n)
 
 static void pump_all(struct publisher *publisher)
 {
+    hold_brokers(publisher);
     for (unsigned n = 0; n < brokers_count(publisher->options.brokers); n++)
         pump(publisher, n);
 }
@@ -211,7 +256,14 @@ static void on_broker_up(struct broker *broker, void *user)
 
     for (guint i = 0; i < publisher->alerts->len; i++)
         live_alert_restart(publisher->alerts->pdata[i], n);
+    hold_brokers(publisher);
     pump(publisher, n);
+}
+
+static void on_broker_down(struct broker *broker, void *user)
+{
+    (void)broker;
+    hold_brokers(user);
 }
 
 static void on_broker_room(struct broker *broker, void *user)
@@ -221,7 +273,8 @@ static void on_broker_room(struct broker *broker, void *user)
     pump(publisher, brokers_index(publisher->options.brokers, broker));
 }
 
-static const struct broker_events broker_events = {.up = on_broker_up, .room = on_broker_room};
+static const struct broker_events broker_events = {
+    .up = on_broker_up, .down = on_broker_down, .room = on_broker_room};
 
 /* --- what is live --- */
 
@@ -357,6 +410,7 @@ struct publisher *publisher_new(const struct publisher_options *options)
     publisher->options = *options;
     publisher->alerts = g_ptr_array_new_with_free_func((GDestroyNotify)live_alert_free);
     brokers_observe(options->brokers, &broker_events, publisher);
+    publisher->information_out = g_new0(unsigned, brokers_count(options->brokers));
     publisher->poll_id = g_timeout_add((guint)options->poll_ms, on_poll, publisher);
     poll_now(publisher);
     return publisher;
@@ -372,7 +426,10 @@ void publisher_free(struct publisher *publisher)
     publisher->closed = true;
     g_source_remove(publisher->poll_id);
     brokers_unobserve(publisher->options.brokers, publisher);
+    for (unsigned n = 0; n < brokers_count(publisher->options.brokers); n++)
+        broker_hold(brokers_get(publisher->options.brokers, n), false);
     g_clear_pointer(&publisher->alerts, g_ptr_array_unref);
+    g_clear_pointer(&publisher->information_out, g_free);
     g_rc_box_release(publisher);
 }
 
