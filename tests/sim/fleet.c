@@ -48,7 +48,8 @@ static json_t *fleet_stats(const struct fleet_shared *shared)
     return stats;
 }
 
-/* TSV: device id, distinct (alert, version) shown, repeats dropped. */
+/* TSV: device id, distinct (alert, version) shown, repeats dropped, UTC in µs of the last
+ * emergency shown. */
 static json_t *fleet_dump(const struct fleet *fleet, const char *path)
 {
     const GArray *devices = fleet->options.devices;
@@ -57,9 +58,10 @@ static json_t *fleet_dump(const struct fleet *fleet, const char *path)
 
     for (guint i = 0; i < devices->len; i++) {
         const struct fleet_count *count = &fleet->options.shared->counts[i];
-        g_string_append_printf(text, "%" G_GINT64_FORMAT "\t%u\t%u\n",
+        g_string_append_printf(text, "%" G_GINT64_FORMAT "\t%u\t%u\t%" G_GINT64_FORMAT "\n",
                                g_array_index(devices, struct fleet_device, i).id,
-                               (unsigned)count->distinct, (unsigned)count->repeats);
+                               (unsigned)count->distinct, (unsigned)count->repeats,
+                               (int64_t)count->emergency_us);
     }
     if (!g_file_set_contents(path, text->str, (gssize)text->len, &error))
         return json_pack("{s:b, s:s}", "ok", 0, "error", error->message);
@@ -82,6 +84,7 @@ static json_t *fleet_reset(struct fleet *fleet)
     for (guint i = 0; i < fleet->options.devices->len; i++) {
         shared->counts[i].distinct = 0;
         shared->counts[i].repeats = 0;
+        shared->counts[i].emergency_us = 0;
     }
     shared->phone_resets++;
     return json_pack("{s:b}", "ok", 1);
@@ -254,6 +257,7 @@ static bool fleet_run(struct fleet *fleet, const char *control, GError **error)
 struct arguments {
     char *pki, *broker, *devices, *public_key, *control;
     int processes, receipt_window_s;
+    gboolean plain;
 };
 
 static bool parse(int *argc, char ***argv, struct arguments *a, GError **error)
@@ -267,6 +271,8 @@ static bool parse(int *argc, char ***argv, struct arguments *a, GError **error)
         {"processes", 0, 0, G_OPTION_ARG_INT, &a->processes, "Processes (default 2)", "N"},
         {"receipt-window", 0, 0, G_OPTION_ARG_INT, &a->receipt_window_s,
          "Send receipts within S seconds instead of the alert's window", "S"},
+        {"plain", 0, 0, G_OPTION_ARG_NONE, &a->plain,
+         "Without TLS, to measure brokers: passwords are readable on the wire", NULL},
         {"control", 0, 0, G_OPTION_ARG_FILENAME, &a->control, "Control socket", "SOCKET"},
         {0}};
     g_autoptr(GOptionContext) context = g_option_context_new("- a fleet of MQTT phones");
@@ -292,6 +298,7 @@ static bool options_load(struct fleet_options *options, const struct arguments *
     options->ca_file = g_build_filename(a->pki, "ca.pem", NULL);
     options->brokers = g_strsplit(a->broker, ",", 0);
     options->processes = a->processes;
+    options->plain = a->plain;
     options->keys = release_keys_load((const char *const *)keys, error);
     if (options->keys == NULL)
         return false;

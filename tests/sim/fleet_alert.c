@@ -102,6 +102,7 @@ enum fleet_alert_result fleet_alert_read(const void *payload, size_t len, const 
     *out = (struct fleet_alert){.alert_id = g_intern_string(message.alert_id),
                                 .version = message.version,
                                 .is_cancel = message.type == MESSAGE_CANCEL,
+                                .is_emergency = strcmp(message.cls, "khan_cap") == 0,
                                 .window_s = message.receipt_window_s};
     return is_genuine(&message, keys) ? FLEET_ALERT_GENUINE : FLEET_ALERT_BAD_SIGNATURE;
 }

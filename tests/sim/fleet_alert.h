@@ -20,6 +20,7 @@ struct fleet_alert {
     const char *alert_id; /* interned */
     int version;
     bool is_cancel;
+    bool is_emergency;
     int64_t window_s;
 };
 

@@ -21,12 +21,14 @@
     X(bad_signatures)     /* dropped: no pinned key made the signature */                          \
     X(malformed)          /* dropped: not what docs/device-protocol.md describes */                \
     X(cancelled)          /* corrections shown */                                                  \
+    X(emergencies)        /* of distinct: of class khan_cap */                                     \
     X(notices)            /* distinct targeted notifications */                                    \
     X(receipts_sent)      /* publications, repeats included */                                     \
     X(receipts_confirmed) /* (phone, alert, version) confirmed */
 
 struct fleet_count {
     _Atomic uint32_t distinct, repeats;
+    _Atomic int64_t emergency_us; /* UTC of the last emergency shown; 0 = none */
 };
 
 struct fleet_shared {
@@ -50,6 +52,7 @@ struct fleet_device {
 struct fleet_options {
     char *ca_file;
     char **brokers; /* host:port */
+    bool plain;     /* without TLS */
     struct release_keys *keys;
     GArray *devices; /* struct fleet_device */
     int processes;

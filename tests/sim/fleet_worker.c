@@ -137,6 +137,10 @@ static void note_shown(struct phone *phone, const struct fleet_alert *alert)
     phone->count->distinct++;
     if (alert->is_cancel)
         shared->cancelled++;
+    if (alert->is_emergency) {
+        shared->emergencies++;
+        phone->count->emergency_us = now_us;
+    }
     atomic_compare_exchange_strong(&shared->first_us, &none, now_us);
     shared->last_us = now_us;
 }
@@ -298,7 +302,8 @@ static struct mosquitto *client_new(struct phone *phone, struct broker_target *t
         return NULL;
     mosquitto_int_option(client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
     mosquitto_username_pw_set(client, id, phone->device->password);
-    mqtt_tls_use(target->tls, client);
+    if (target->tls != NULL)
+        mqtt_tls_use(target->tls, client);
     mosquitto_connect_v5_callback_set(client, on_connect);
     mosquitto_subscribe_v5_callback_set(client, on_subscribe);
     mosquitto_message_v5_callback_set(client, on_message);
@@ -435,6 +440,8 @@ static bool targets_init(struct worker *worker, GError **error)
         struct broker_target *target = &worker->targets[i];
         if (!mqtt_address_parse(brokers[i], &target->host, &target->port, error))
             return false;
+        if (worker->options->plain)
+            continue;
         target->tls = mqtt_tls_new(target->host, worker->options->ca_file, "", "", error);
         if (target->tls == NULL)
             return false;
@@ -468,7 +475,7 @@ static void worker_clear(struct worker *worker)
     }
     for (unsigned i = 0; i < worker->n_targets; i++) {
         g_free(worker->targets[i].host);
-        mqtt_tls_free(worker->targets[i].tls);
+        g_clear_pointer(&worker->targets[i].tls, mqtt_tls_free);
     }
     g_free(worker->phones);
     g_free(worker->targets);

@@ -33,6 +33,7 @@ struct fleet {
     struct receipts *receipts;
     char *directory, *control;
     GPid pid;
+    int64_t started_us;  /* UTC */
     const char *counter; /* what until_count waits for */
     int64_t at_least;
 };
@@ -151,6 +152,7 @@ static struct fleet *fleet_new(const char *name)
         devices[i].realm = "live";
     }
     devices[PHONES] = (struct mosquitto_device){1000, "1.secret", "live"};
+    fleet->started_us = g_get_real_time();
     fleet->mqtt = mqttstage_new(name, 0);
     for (; fleet->mqtt->n_brokers < 2; fleet->mqtt->n_brokers++)
         fleet->mqtt->brokers[fleet->mqtt->n_brokers] = testbroker_new(devices, PHONES + 1);
@@ -203,6 +205,7 @@ static void assert_dump(struct fleet *fleet, int64_t odd, int64_t even)
         g_auto(GStrv) cells = g_strsplit(lines[i - 1], "\t", 0);
         assert_int_equal(g_ascii_strtoll(cells[0], NULL, 10), i);
         assert_int_equal(g_ascii_strtoll(cells[1], NULL, 10), i % 2 ? odd : even);
+        assert_in_range(g_ascii_strtoll(cells[3], NULL, 10), fleet->started_us, g_get_real_time());
     }
 }
 
@@ -219,6 +222,7 @@ static void test_shown_and_confirmed(void **state)
     assert_int_equal(stage_i64(fleet->mqtt->stage, "SELECT count(*) FROM receipt"),
                      PHONES + IN_COMMUNE);
     assert_dump(fleet, 2, 1);
+    assert_int_equal(count(fleet, "emergencies"), PHONES); /* the commune's was none */
     assert_int_equal(count(fleet, "bad_signatures"), 0);
     assert_int_equal(count(fleet, "malformed"), 0);
     fleet_free(fleet);

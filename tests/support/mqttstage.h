@@ -7,7 +7,7 @@
 #include "tests/support/stage.h"
 #include "tests/support/testbroker.h"
 
-#define MQTTSTAGE_BROKERS_MAX 2
+#define MQTTSTAGE_BROKERS_MAX 8
 
 /* Devices 1 to 3 live, 4 exercise; passwords "1.secret-N". */
 extern const struct mosquitto_device mqttstage_devices[4];

@@ -31,6 +31,7 @@ struct testbroker {
     char *directory;
     char *address;
     int device_port, engine_port;
+    bool plain; /* the phones' listener */
     GPid pid;
 };
 
@@ -167,7 +168,7 @@ void testbroker_wipe(struct testbroker *broker)
     g_unlink(state);
 }
 
-struct testbroker *testbroker_new(const struct mosquitto_device *devices, size_t n)
+static struct testbroker *broker_prepare(const struct mosquitto_device *devices, size_t n)
 {
     struct testbroker *broker = g_new0(struct testbroker, 1);
     g_autoptr(GError) error = NULL;
@@ -183,12 +184,41 @@ struct testbroker *testbroker_new(const struct mosquitto_device *devices, size_t
                                               .address = "127.0.0.1",
                                               .device_port = broker->device_port,
                                               .engine_port = broker->engine_port,
-                                              .devices_max = 1000,
+                                              .devices_max = 1000 + (unsigned)n,
                                               .run_as = getuid() == 0 ? "root" : NULL};
     if (!mosquitto_files_write(&options, devices, n, &error))
         fail_msg("%s", error->message);
+    return broker;
+}
+
+struct testbroker *testbroker_new(const struct mosquitto_device *devices, size_t n)
+{
+    struct testbroker *broker = broker_prepare(devices, n);
+
     testbroker_start(broker);
     return broker;
+}
+
+/* The phones' listener comes first; its four lines about TLS stand together. */
+struct testbroker *testbroker_new_plain(const struct mosquitto_device *devices, size_t n)
+{
+    struct testbroker *broker = broker_prepare(devices, n);
+    g_autofree char *path = g_build_filename(broker->directory, "mosquitto.conf", NULL);
+    g_autofree char *text = NULL;
+
+    assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    char *from = strstr(text, "cafile "), *to = strstr(text, "allow_anonymous ");
+    assert_true(from != NULL && to > from);
+    memmove(from, to, strlen(to) + 1);
+    assert_true(g_file_set_contents(path, text, -1, NULL));
+    broker->plain = true;
+    testbroker_start(broker);
+    return broker;
+}
+
+int testbroker_pid(const struct testbroker *broker)
+{
+    return broker->pid;
 }
 
 void testbroker_free(struct testbroker *broker)
@@ -264,21 +294,15 @@ static void message_free(gpointer data)
     g_free(message);
 }
 
-static struct testclient *client_new(int port, const char *id, const char *cert, const char *key,
-                                     bool keep_session)
+static struct testclient *client_new(int port, const char *id, bool keep_session)
 {
     struct testclient *client = g_new0(struct testclient, 1);
-    g_autoptr(GError) error = NULL;
 
     mosquitto_lib_init();
     client->port = port;
     client->keep_session = keep_session;
     client->messages = g_ptr_array_new_with_free_func(message_free);
     client->client = mosquitto_new(id, !keep_session, client);
-    client->tls = mqtt_tls_new("127.0.0.1", testbroker_pki("ca.pem"), cert, key, &error);
-    if (client->tls == NULL)
-        fail_msg("%s", error->message);
-    mqtt_tls_use(client->tls, client->client);
     mosquitto_int_option(client->client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
     mosquitto_connect_v5_callback_set(client->client, on_connect);
     mosquitto_subscribe_v5_callback_set(client->client, on_subscribe);
@@ -287,45 +311,62 @@ static struct testclient *client_new(int port, const char *id, const char *cert,
     return client;
 }
 
+static void use_tls(struct testclient *client, const char *cert, const char *key)
+{
+    g_autoptr(GError) error = NULL;
+
+    client->tls = mqtt_tls_new("127.0.0.1", testbroker_pki("ca.pem"), cert, key, &error);
+    if (client->tls == NULL)
+        fail_msg("%s", error->message);
+    mqtt_tls_use(client->tls, client->client);
+}
+
+static struct testclient *device_new(const struct testbroker *broker, const char *user,
+                                     const char *password, const char *client_id, bool keep_session)
+{
+    struct testclient *client = client_new(broker->device_port, client_id, keep_session);
+
+    if (!broker->plain)
+        use_tls(client, "", "");
+    mosquitto_username_pw_set(client->client, user, password);
+    return client;
+}
+
 struct testclient *testclient_device(const struct testbroker *broker, const char *user,
                                      const char *password)
 {
-    return testclient_device_as(broker, user, password, user);
-}
-
-struct testclient *testclient_device_as(const struct testbroker *broker, const char *user,
-                                        const char *password, const char *client_id)
-{
-    struct testclient *client = client_new(broker->device_port, client_id, "", "", false);
-
-    mosquitto_username_pw_set(client->client, user, password);
-    return client;
+    return device_new(broker, user, password, user, false);
 }
 
 struct testclient *testclient_device_kept(const struct testbroker *broker, const char *user,
                                           const char *password)
 {
-    struct testclient *client = client_new(broker->device_port, user, "", "", true);
+    return device_new(broker, user, password, user, true);
+}
 
-    mosquitto_username_pw_set(client->client, user, password);
-    return client;
+struct testclient *testclient_device_as(const struct testbroker *broker, const char *user,
+                                        const char *password, const char *client_id)
+{
+    return device_new(broker, user, password, client_id, false);
 }
 
 struct testclient *testclient_engine(const struct testbroker *broker, const char *certificate)
 {
+    struct testclient *client = client_new(broker->engine_port, "engine-test", false);
     g_autofree char *cert = g_strdup_printf("%s.pem", certificate);
     g_autofree char *key = g_strdup_printf("%s.key", certificate);
 
     if (certificate[0] == '\0')
-        return client_new(broker->engine_port, "engine-test", "", "", false);
-    return client_new(broker->engine_port, "engine-test", testbroker_pki(cert), testbroker_pki(key),
-                      false);
+        use_tls(client, "", "");
+    else
+        use_tls(client, testbroker_pki(cert), testbroker_pki(key));
+    return client;
 }
 
 void testclient_free(struct testclient *client)
 {
     mosquitto_destroy(client->client);
-    mqtt_tls_free(client->tls);
+    g_clear_pointer(&client->tls, mqtt_tls_free);
     g_ptr_array_unref(client->messages);
     g_free(client);
 }

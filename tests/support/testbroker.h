@@ -17,7 +17,11 @@ const char *testbroker_pki(const char *file);
 struct testbroker;
 /* Running, with the devices' passwords. Owned. */
 struct testbroker *testbroker_new(const struct mosquitto_device *devices, size_t n);
+/* The same, but phones connect without TLS: to measure what it costs. */
+struct testbroker *testbroker_new_plain(const struct mosquitto_device *devices, size_t n);
 void testbroker_free(struct testbroker *broker);
+/* Of the running broker. */
+int testbroker_pid(const struct testbroker *broker);
 /* kill -9: what it has not written is lost. */
 void testbroker_kill(struct testbroker *broker);
 /* Stops it in its tracks with its connections open, as an overloaded machine would; and lets it go
