@@ -13,6 +13,7 @@
 #include "engine/device_secret.h"
 #include "engine/release.h"
 #include "mqtt/channel.h"
+#include "mqtt/probe.h"
 
 #define DRY_RUN_LIMIT_MS 20000
 #define CHECKS_SHOWN     20
@@ -218,9 +219,23 @@ static void check_topics(struct doctor *doctor)
     }
 }
 
+struct broker_check {
+    struct doctor *doctor;
+    const char *address;
+};
+
+static void on_probe(bool ok, const char *detail, void *user)
+{
+    const struct broker_check *check = user;
+    g_autofree char *text = g_strdup_printf("%s: %s", check->address, detail);
+
+    report(check->doctor, ok, "mqtt", text, "docs/scale.md");
+}
+
 static void check_mqtt(struct doctor *doctor)
 {
     const struct settings *settings = doctor->command->settings;
+    unsigned failures = doctor->failures;
     g_autoptr(GError) error = NULL;
 
     if (settings->mqtt_brokers[0] == NULL) {
@@ -234,6 +249,12 @@ static void check_mqtt(struct doctor *doctor)
         check_channel(doctor, channel,
                       "is every broker of [mqtt] brokers running, and does it "
                       "trust the engine's certificate?");
+    if (doctor->failures > failures)
+        return;
+    for (char **address = settings->mqtt_brokers; *address != NULL; address++) {
+        struct broker_check check = {.doctor = doctor, .address = *address};
+        mqtt_probe_run(settings, *address, on_probe, &check);
+    }
 }
 
 int command_doctor(struct command *command, int argc, char **argv)

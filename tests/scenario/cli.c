@@ -510,6 +510,7 @@ static void test_doctor(void **state)
     assert_null(strstr(text, "FAIL"));
     assert_non_null(strstr(text, "OK    accounting"));
     assert_non_null(strstr(text, "OK    mqtt"));
+    assert_non_null(strstr(text, "nobody gets in without the certificate"));
     rig_kill(&rig->broker[0]);
     type_lines(bad, G_N_ELEMENTS(bad));
     rig_start(rig, &rig->broker[0]);

@@ -168,6 +168,17 @@ void testbroker_wipe(struct testbroker *broker)
     g_unlink(state);
 }
 
+void testbroker_append(struct testbroker *broker, const char *file, const char *text)
+{
+    g_autofree char *path = g_build_filename(broker->directory, file, NULL);
+    g_autofree char *old = NULL;
+
+    assert_int_equal(broker->pid, 0);
+    assert_true(g_file_get_contents(path, &old, NULL, NULL));
+    g_autofree char *all = g_strconcat(old, text, NULL);
+    assert_true(g_file_set_contents(path, all, -1, NULL));
+}
+
 static struct testbroker *broker_prepare(const struct mosquitto_device *devices, size_t n)
 {
     struct testbroker *broker = g_new0(struct testbroker, 1);

@@ -30,6 +30,8 @@ void testbroker_freeze(struct testbroker *broker);
 void testbroker_thaw(struct testbroker *broker);
 /* Forgets sessions and retained messages, as a new machine would. While it is stopped. */
 void testbroker_wipe(struct testbroker *broker);
+/* Adds to one of its files, "mosquitto.conf" or "engine.acl", while it is stopped. */
+void testbroker_append(struct testbroker *broker, const char *file, const char *text);
 /* Returns when both listeners accept connections. */
 void testbroker_start(struct testbroker *broker);
 /* "127.0.0.1:port" of the listener for engines. Borrowed. */
