@@ -257,12 +257,9 @@ static struct fan_channel *channel_of(const struct fanout *f, const struct chann
     return NULL;
 }
 
-bool fanout_emergency_waiting(const struct fanout *f)
+bool fanout_emergency_waiting(const struct fanout *f, const struct channel *channel)
 {
-    for (size_t i = 0; i < f->n_channels; i++)
-        if (f->channels[i].overtaken)
-            return true;
-    return false;
+    return channel_of(f, channel)->overtaken;
 }
 
 bool fanout_channel_closed(const struct fanout *f, const struct channel *channel)
@@ -292,7 +289,7 @@ void fanout_channel_stop(struct fanout *f, const struct channel *channel, const 
 
 void fanout_channel_gate(struct fanout *f, const struct channel *channel, int64_t wait_ms)
 {
-    fan_channel_gate(channel_of(f, channel), wait_ms * USEC_PER_MSEC);
+    fan_channel_gate_all(channel_of(f, channel), wait_ms * USEC_PER_MSEC);
 }
 
 void fanout_on_spare_room(struct fanout *f, void (*cb)(struct channel *channel, void *user),

@@ -49,8 +49,8 @@ void fanout_drain(struct fanout *fanout, void (*done)(void *user), void *user);
 void fanout_free(struct fanout *fanout);
 LOA_AUTO_DEFINE(fanout, fanout_free)
 
-/* An emergency is being sent, here or elsewhere: targeted pushes step aside. */
-bool fanout_emergency_waiting(const struct fanout *fanout);
+/* An emergency is being sent on the channel, here or elsewhere: targeted pushes step aside. */
+bool fanout_emergency_waiting(const struct fanout *fanout, const struct channel *channel);
 /* The channel may not send now (stop switch, Retry-After). For the outbox worker. */
 bool fanout_channel_closed(const struct fanout *fanout, const struct channel *channel);
 /* Takes up to n sends from the channel's quota for non-emergency use; returns how many there were.

@@ -194,6 +194,14 @@ void fan_chunk_close(struct chunk *chunk, uint8_t outcome)
     fan_chunk_step(chunk);
 }
 
+void fan_chunk_go_on(struct chunk *chunk)
+{
+    for (guint i = chunk->flights->len; i-- > 0;)
+        if (i < chunk->flights->len)
+            fan_flight_recheck(chunk->flights->pdata[i]);
+    fan_chunk_step(chunk);
+}
+
 void fan_chunk_abort(struct chunk *chunk)
 {
     if (chunk->aborting || chunk->phase == CHUNK_LOST || chunk->closing != 0)

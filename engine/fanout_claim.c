@@ -119,26 +119,28 @@ static GArray *refused(struct fanout *f)
     return ids;
 }
 
-/* The database knows the stop switches: under one it hands out only what is over. When one
+/* Who has no connection claims nothing: others may have one. The database knows the stop switches:
+ * under one it hands out only what is over. When one
  * broadcast has all places, there is one more for any other. */
 void fan_lane_claim(struct fan_lane *lane)
 {
     struct fanout *f = lane->channel->fanout;
     bool emergency = lane->channel->overtaken;
     int limit = free_places(lane, emergency);
-    int64_t only = limit == 0 && !emergency ? only_broadcast(lane) : 0;
+    bool more = limit == 0 && !emergency && !f->draining && f->any_live;
+    int64_t only = more ? only_broadcast(lane) : 0;
     g_autoptr(GArray) except = NULL;
 
-    if (lane->n_slots == 0 || lane->claiming || lane->channel->stopped || (limit <= 0 && only == 0))
+    if (lane->n_slots == 0 || lane->claiming || lane->channel->stopped ||
+        (limit <= 0 && only == 0) || !fan_lane_connected(lane))
         return;
     except = refused(f);
-    if (only != 0)
-        g_array_append_val(except, only);
     fanout_claim(f->options.db_plan,
                  &(struct claim_wish){.channel = lane->channel->channel->name,
                                       .lane = lane->lane,
                                       .limit = only != 0 ? 1 : limit,
                                       .emergencies_only = emergency,
+                                      .not_of = only,
                                       .owner = f->options.owner,
                                       .lease_ms = f->options.settings->deliver_lease_ms,
                                       .except = (const int64_t *)(void *)except->data,

@@ -30,7 +30,8 @@ void fanout_poll(struct db_async *db, db_async_cb cb, void *user)
         "                       'channel:' || way.name, 'broadcast:' || b.id))"
         "       AND (EXISTS (SELECT FROM fanout_plan p WHERE p.broadcast_id = b.id AND NOT p.done)"
         "            OR EXISTS (SELECT FROM fanout_chunk c WHERE c.broadcast_id = b.id"
-        "                       AND c.channel = way.name AND " AT_WORK "))"
+        "                       AND c.channel = way.name AND c.next_position < c.member_count"
+        "                       AND " AT_WORK "))"
         " UNION ALL SELECT 'plan', b.id, NULL, NULL FROM fanout_plan p"
         "       JOIN broadcast b ON b.id = p.broadcast_id WHERE NOT p.done AND " STILL_LIVE
         "       AND (p.lease_until IS NULL OR p.lease_until < clock_timestamp())";
@@ -70,7 +71,7 @@ void fanout_claim(struct db_async *db, const struct claim_wish *wish, db_async_c
         "           AND (NOT b.heavy OR b.id = first_heavy.id)"
         "           AND (c.channel <> 'mqtt' OR b.mqtt_acked_at IS NOT NULL)"
         "           AND NOT " WAITS_FOR_ORIGINAL "))"
-        "       ORDER BY c.chunk_no LIMIT $4 + 16) o),"
+        "       ORDER BY c.chunk_no LIMIT $4 + 16) o WHERE b.id <> $10),"
         " pick AS MATERIALIZED ("
         "   SELECT c.broadcast_id, c.chunk_no, offer.closing"
         "   FROM offer JOIN fanout_chunk c USING (broadcast_id, chunk_no)"
@@ -94,6 +95,7 @@ void fanout_claim(struct db_async *db, const struct claim_wish *wish, db_async_c
     db_param_i64_array(params, wish->except, wish->n_except);
     db_param_bool(params, wish->emergencies_only);
     db_param_i32(params, HEAVY_CHUNKS);
+    db_param_i64(params, wish->not_of);
     db_async_query(db, sql, params, cb, user);
 }
 

@@ -61,6 +61,18 @@ static bool holds(const struct fan_broadcast *b)
     return b->broadcast->kind == BROADCAST_THONG_TIN && b->broadcast->realm == BROADCAST_LIVE;
 }
 
+bool fan_flight_stale(const struct flight *flight)
+{
+    return holds(flight->chunk->broadcast) &&
+           flight->overtakes_before != flight->chunk->lane->channel->overtakes;
+}
+
+void fan_flight_recheck(struct flight *flight)
+{
+    if (fan_flight_stale(flight))
+        fan_flight_drop_unsent(flight, OUTCOME_RETRY);
+}
+
 /* Why a device is not sent to now; OUTCOME_NONE when it is. Row layout: fanout_devices. */
 static uint8_t suppressed(const struct flight *flight, const PGresult *res, int row)
 {
@@ -133,6 +145,8 @@ static void flight_ready(struct flight *flight)
         fan_flight_drop_unsent(flight, OUTCOME_RETRY);
     else if (flight->open > 0)
         fan_lane_ready(chunk->lane, flight);
+    if (!chunk->lane->channel->overtaken)
+        fan_flight_recheck(flight);
     fan_flight_check_settled(flight);
 }
 
@@ -200,6 +214,7 @@ static void ask_devices(void *user)
     struct flight *flight = user;
     struct fanout *f = fanout_of(flight);
 
+    flight->overtakes_before = flight->chunk->lane->channel->overtakes;
     fanout_devices(f->options.db, flight->chunk->ids + flight->first, (size_t)flight->size,
                    f->options.settings->device_stale_days, holds(flight->chunk->broadcast),
                    devices_read, flight);
@@ -299,6 +314,7 @@ static void ask_retries(void *user)
     struct flight *flight = user;
     struct fanout *f = fanout_of(flight);
 
+    flight->overtakes_before = flight->chunk->lane->channel->overtakes;
     fanout_retries(f->options.db, &flight->chunk->claim,
                    (int32_t)f->options.settings->deliver_flight_size,
                    f->options.settings->device_stale_days, holds(flight->chunk->broadcast),

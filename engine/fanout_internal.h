@@ -58,6 +58,7 @@ struct fan_lane {
     unsigned n_slots;
     unsigned next_slot;
     bool claiming;
+    int64_t alive_us; /* when a connection was last seen */
 };
 
 struct fan_channel {
@@ -66,13 +67,16 @@ struct fan_channel {
     struct quota quota;
     /* An emergency has something to send: everything else waits (design: overtaking). */
     bool overtaken;
-    unsigned ordinary_out; /* requests out that are no emergency's */
-    bool switched_off;     /* by a stop switch, as of the last poll */
-    bool stopped;          /* by a configuration error seen here, until the poll shows the switch */
-    bool stop_unwritten;   /* the switch is on its way to the database */
+    unsigned overtakes;     /* how often it was; what was read before may be held now */
+    bool emergency_at_work; /* says the poll that is being read */
+    unsigned ordinary_out;  /* requests out that are no emergency's */
+    bool switched_off;      /* by a stop switch, as of the last poll */
+    bool stopped;        /* by a configuration error seen here, until the poll shows the switch */
+    bool stop_unwritten; /* the switch is on its way to the database */
     struct fan_lane lanes[LANE_COUNT];
     guint pump_source;
-    guint quota_timer;                /* asks for quota again after an answer of 0 */
+    guint quota_timer; /* pumps again: after an answer of 0, and when the gate opens */
+    int64_t quota_timer_us;
     uint64_t verdicts[VERDICT_KINDS]; /* not yet given to metrics */
 };
 
@@ -141,6 +145,7 @@ struct flight {
     bool resend;    /* marked by an earlier holder */
     bool refused;   /* the mark was refused: nothing was sent */
     unsigned asked; /* statements of its loading still out: it lives until they are answered */
+    unsigned overtakes_before; /* the channel's, when its devices were asked for */
     bool in_ready;
     bool settling;
     PGresult *devices; /* owns the tokens */
@@ -224,6 +229,8 @@ void fanout_renew_all(struct fanout *fanout);
 /* fanout_chunk.c */
 void fan_chunk_step(struct chunk *chunk);
 void fan_chunk_lose(struct chunk *chunk);
+/* Nothing overtakes it any more. */
+void fan_chunk_go_on(struct chunk *chunk);
 void fan_chunk_close(struct chunk *chunk, uint8_t outcome);
 void fan_chunk_abort(struct chunk *chunk);
 void fan_chunk_free(struct chunk *chunk);
@@ -236,6 +243,10 @@ void fan_flight_free(struct flight *flight);
 /* Members not yet handed to the channel get this code (OUTCOME_RETRY: tried again later). */
 void fan_flight_drop_unsent(struct flight *flight, uint8_t code);
 void fan_flight_check_settled(struct flight *flight);
+/* What was read before an emergency may be held for iOS since: its unsent members are read again.
+ */
+bool fan_flight_stale(const struct flight *flight);
+void fan_flight_recheck(struct flight *flight);
 /* Closes a member; an attempt that may have arrived stays UNKNOWN_SENT whatever ended the wait. */
 void fan_member_close(struct flight *flight, struct member *member, uint8_t code);
 /* What fanout_retry is told about a member that gets OUTCOME_RETRY. reason is static. */
@@ -248,11 +259,15 @@ void fan_flight_done(struct push *push, const struct verdict *verdict);
 /* fanout_quota.c */
 /* Leases quota for n more sends unless enough is in hand; the pump runs when it has come. */
 void fan_channel_want(struct fan_channel *channel, int64_t n, bool emergency);
-/* The provider wants to see nothing for so long: this process obeys at once, the others hear it. */
-void fan_channel_gate(struct fan_channel *channel, int64_t wait_us);
+/* The provider wants to see nothing for so long. Returns whether it is news for the others. */
+bool fan_channel_gate(struct fan_channel *channel, int64_t wait_us);
+/* The same, and tells the others. */
+void fan_channel_gate_all(struct fan_channel *channel, int64_t wait_us);
 
 /* fanout_pump.c */
 void fan_lane_ready(struct fan_lane *lane, struct flight *flight);
+/* A connection of it is up. */
+bool fan_lane_connected(const struct fan_lane *lane);
 void fan_lane_unready(struct fan_lane *lane, struct flight *flight);
 void fan_channel_pump_soon(struct fan_channel *channel);
 bool fan_channel_closed(const struct fan_channel *channel);

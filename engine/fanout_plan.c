@@ -170,14 +170,29 @@ static void devices_read(PGresult *res, const GError *error, void *user)
     write_step(plan);
 }
 
+static bool overtaken(const struct fanout *f)
+{
+    for (size_t i = 0; i < f->n_channels; i++)
+        if (f->channels[i].overtaken)
+            return true;
+    return false;
+}
+
+/* An emergency does not stand behind the scan of another audience, and that one waits meanwhile. */
 static void read_step(void *user)
 {
     struct plan *plan = user;
+    struct fanout *f = plan->fanout;
     const struct broadcast *b = plan->broadcast->broadcast;
+    bool ahead = plan->broadcast->emergency && db_async_pending(f->options.db_scan) > 0;
 
-    fanout_plan_read(plan->fanout->options.db_scan, broadcast_realm_name(b->realm),
-                     (const char *const *)b->communes, g_strv_length(b->communes), plan->cursor,
-                     step_size(plan), devices_read, plan);
+    if (!plan->broadcast->emergency && overtaken(f)) {
+        fanout_again(f, "plan_read", NULL, read_step, plan);
+        return;
+    }
+    fanout_plan_read(ahead ? f->options.db_plan : f->options.db_scan,
+                     broadcast_realm_name(b->realm), (const char *const *)b->communes,
+                     g_strv_length(b->communes), plan->cursor, step_size(plan), devices_read, plan);
 }
 
 static void claimed(PGresult *res, const GError *error, void *user)

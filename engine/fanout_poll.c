@@ -7,6 +7,8 @@
 #include "base/metrics.h"
 #include "engine/fanout_internal.h"
 
+#define DEAD_AFTER_US (5 * USEC_PER_SEC)
+
 static struct fan_channel *find_channel(struct fanout *f, const char *name)
 {
     for (size_t i = 0; i < f->n_channels; i++)
@@ -34,7 +36,7 @@ static void poll_reset(struct fanout *f)
     f->all_stopped = false;
     f->any_live = false;
     for (size_t i = 0; i < f->n_channels; i++)
-        f->channels[i].switched_off = f->channels[i].overtaken = false;
+        f->channels[i].switched_off = false;
     g_hash_table_iter_init(&iter, f->broadcasts);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&b)) {
         b->stopped = false;
@@ -63,12 +65,11 @@ static void poll_row(struct fanout *f, const PGresult *res, int row)
     } else if (strcmp(what, "emergency") == 0) {
         struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
         if (channel != NULL && (b == NULL || b->state != FAN_BROADCAST_REFUSED))
-            channel->overtaken = true;
+            channel->emergency_at_work = true;
     } else if (strcmp(what, "gate") == 0) {
         struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
         if (channel != NULL)
-            quota_gate(&channel->quota,
-                       fanout_mono(f) + db_get_utc_us(res, row, 3) - fanout_utc(f));
+            fan_channel_gate(channel, db_get_utc_us(res, row, 3) - fanout_utc(f));
     } else if (!db_is_null(res, row, 2)) {
         struct fan_channel *channel = find_channel(f, db_get_text(res, row, 2));
         if (channel != NULL)
@@ -92,14 +93,30 @@ static void follow_chunk(struct chunk *chunk)
         fan_chunk_close(chunk, OUTCOME_EXPIRED);
     else if (b->stopped || b->fanout->draining || fan_channel_closed(chunk->lane->channel))
         fan_chunk_abort(chunk);
-    else if (chunk->phase == CHUNK_SENDING || chunk->phase == CHUNK_RETRYING)
-        fan_chunk_step(chunk); /* it may have been overtaken until now */
+    else if (!chunk->lane->channel->overtaken &&
+             (chunk->phase == CHUNK_SENDING || chunk->phase == CHUNK_RETRYING))
+        fan_chunk_go_on(chunk); /* it may have been overtaken until now */
+}
+
+/* A lane that has had no connection for some seconds gives its chunks to who has one. */
+static bool lane_dead(struct fan_lane *lane)
+{
+    int64_t now_us = fanout_mono(lane->channel->fanout);
+
+    if (fan_lane_connected(lane))
+        lane->alive_us = now_us;
+    return now_us - lane->alive_us > DEAD_AFTER_US;
 }
 
 static void follow_lane(struct fan_lane *lane)
 {
+    bool dead = lane_dead(lane);
+
     for (guint i = lane->chunks->len; i-- > 0;) {
-        follow_chunk(lane->chunks->pdata[i]);
+        if (dead)
+            fan_chunk_abort(lane->chunks->pdata[i]);
+        else
+            follow_chunk(lane->chunks->pdata[i]);
         if (i > lane->chunks->len)
             i = lane->chunks->len;
     }
@@ -132,6 +149,12 @@ static void channel_metrics(struct fan_channel *channel)
     }
 }
 
+static void set_overtaken(struct fan_channel *channel, bool overtaken)
+{
+    channel->overtakes += overtaken && !channel->overtaken;
+    channel->overtaken = overtaken;
+}
+
 static void poll_answered(PGresult *res, const GError *error, void *user)
 {
     struct fanout *f = user;
@@ -147,7 +170,8 @@ static void poll_answered(PGresult *res, const GError *error, void *user)
     for (size_t i = 0; i < f->n_channels; i++) {
         struct fan_channel *channel = &f->channels[i];
         channel->stopped = channel->stopped && channel->stop_unwritten;
-        channel->overtaken |= f->told != f->told_before_poll;
+        set_overtaken(channel, channel->emergency_at_work || f->told != f->told_before_poll);
+        channel->emergency_at_work = false;
         for (int l = 0; l < LANE_COUNT; l++)
             follow_lane(&channel->lanes[l]);
         channel_metrics(channel);
@@ -173,7 +197,7 @@ void fanout_overtake(struct fanout *f)
 {
     f->told++;
     for (size_t i = 0; i < f->n_channels; i++)
-        f->channels[i].overtaken = true;
+        set_overtaken(&f->channels[i], true);
 }
 
 static void finished_swept(PGresult *res, const GError *error, void *user)
@@ -190,6 +214,7 @@ gboolean fanout_poll_tick(gpointer data)
 
     if (f->any_live && !f->polling) {
         fanout_finish_broadcast(f->options.db_plan, 0, finished_swept, NULL);
+        fanout_first_pass(f->options.db_plan, finished_swept, NULL);
         fanout_claim_over(f);
     }
     fanout_poll_soon(f);

@@ -63,7 +63,8 @@ static bool sendable(const struct flight *flight, int64_t now_us)
     const struct fan_broadcast *b = flight->chunk->broadcast;
 
     return flight->chunk->lease_until_mono_us > now_us && !b->stopped &&
-           (b->emergency || ordinary_room(flight->chunk->lane->channel) > 0);
+           (b->emergency ||
+            (ordinary_room(flight->chunk->lane->channel) > 0 && !fan_flight_stale(flight)));
 }
 
 /* The most urgent flight that may send; broadcasts of one urgency take turns. */
@@ -84,19 +85,6 @@ static struct flight *next_flight(struct fan_lane *lane, int64_t now_us)
     return best;
 }
 
-/* Members that wait in the lane with the same right to the quota. */
-static int64_t waiting(const struct fan_lane *lane, bool emergency)
-{
-    int64_t n = 0;
-
-    for (const GList *at = lane->ready.head; at != NULL; at = at->next) {
-        const struct flight *flight = at->data;
-        if (flight->chunk->broadcast->emergency == emergency)
-            n += flight->size - flight->next + (int64_t)flight->at_once->len;
-    }
-    return n;
-}
-
 static unsigned slot_room(struct fan_lane *lane, unsigned slot)
 {
     struct channel *channel = lane->channel->channel;
@@ -107,6 +95,17 @@ static unsigned slot_room(struct fan_lane *lane, unsigned slot)
     if (busy >= limit)
         return 0;
     return MIN(room, limit - busy);
+}
+
+bool fan_lane_connected(const struct fan_lane *lane)
+{
+    struct channel *channel = lane->channel->channel;
+
+    for (unsigned slot = 0; slot < lane->n_slots; slot++)
+        if (channel->ops->room(channel, lane->lane, slot) > 0 ||
+            channel->ops->in_flight(channel, lane->lane, slot) > 0)
+            return true;
+    return false;
 }
 
 /* A slot with room, other than avoid when there is a choice; -1 when none. Round robin. */
@@ -164,7 +163,8 @@ static unsigned send_batch(struct fan_lane *lane, struct flight *flight, unsigne
     return sent;
 }
 
-/* How many of the flight's members may go on which slot now; 0 when none. */
+/* How many of the flight's members may go on which slot now; 0 when none. Quota is asked for only
+ * when there is room to use it. */
 static int64_t batch_size(struct fan_lane *lane, const struct flight *flight, int64_t now_us,
                           int *out_slot)
 {
@@ -175,17 +175,15 @@ static int64_t batch_size(struct fan_lane *lane, const struct flight *flight, in
     unsigned room = 0;
     int64_t n;
 
-    fan_channel_want(channel, waiting(lane, emergency), emergency);
-    n = quota_room(&channel->quota, emergency, now_us);
+    if (again > 0) /* each on another connection than its last attempt */
+        avoid = (int)flight->pushes[g_array_index(flight->at_once, int32_t, again - 1)].slot;
+    if ((*out_slot = pick_slot(lane, avoid, &room)) < 0)
+        return 0;
+    n = again > 0 ? 1 : (int64_t)room;
     if (!emergency)
         n = MIN(n, ordinary_room(channel));
-    if (again > 0) { /* one at a time, each on another connection than its last attempt */
-        avoid = (int)flight->pushes[g_array_index(flight->at_once, int32_t, again - 1)].slot;
-        n = MIN(n, 1);
-    }
-    if (n <= 0 || (*out_slot = pick_slot(lane, avoid, &room)) < 0)
-        return 0;
-    return MIN(n, (int64_t)room);
+    fan_channel_want(channel, n, emergency);
+    return MIN(n, quota_room(&channel->quota, emergency, now_us));
 }
 
 static void pump_lane(struct fan_lane *lane)
@@ -198,7 +196,7 @@ static void pump_lane(struct fan_lane *lane)
         struct fan_broadcast *b = flight->chunk->broadcast;
         int slot = -1;
         int64_t n = batch_size(lane, flight, now_us, &slot);
-        if (n == 0)
+        if (n <= 0)
             return;
         b->turn = ++channel->fanout->turns;
         n = send_batch(lane, flight, (unsigned)slot, n);

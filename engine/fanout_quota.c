@@ -9,7 +9,7 @@ struct lease_call {
     int64_t asked_us;
 };
 
-static gboolean ask_again(gpointer data)
+static gboolean pump_again(gpointer data)
 {
     struct fan_channel *channel = data;
 
@@ -18,24 +18,35 @@ static gboolean ask_again(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+/* The pump runs at this instant at the latest. */
+static void pump_at(struct fan_channel *channel, int64_t mono_us)
+{
+    int64_t wait_ms = (mono_us - fanout_mono(channel->fanout)) / USEC_PER_MSEC + 1;
+
+    if (channel->quota_timer != 0 && channel->quota_timer_us <= mono_us)
+        return;
+    if (channel->quota_timer != 0)
+        g_source_remove(channel->quota_timer);
+    channel->quota_timer_us = mono_us;
+    channel->quota_timer = g_timeout_add((guint)CLAMP(wait_ms, 1, 60000), pump_again, channel);
+}
+
 static void leased(PGresult *res, const GError *error, void *user)
 {
     g_autofree struct lease_call *call = user;
     struct fan_channel *channel = call->channel;
-    int64_t now_us = fanout_mono(channel->fanout);
     int64_t granted = -1;
 
     if (error != NULL)
         log_event(LOG_LEVEL_WARN, "quota_unleased", LOG_STR("error", error->message));
     else if (PQntuples(res) == 1)
         granted = db_get_i64(res, 0, 0);
-    quota_granted(&channel->quota, granted, call->emergency, call->asked_us, now_us);
+    quota_granted(&channel->quota, granted, call->emergency, call->asked_us,
+                  fanout_mono(channel->fanout));
     if (granted > 0)
         fan_channel_pump_soon(channel);
-    else if (channel->quota_timer == 0)
-        channel->quota_timer =
-            g_timeout_add((guint)((channel->quota.ask_again_us - now_us) / USEC_PER_MSEC) + 1,
-                          ask_again, channel);
+    else
+        pump_at(channel, channel->quota.ask_again_us[call->emergency]);
 }
 
 void fan_channel_want(struct fan_channel *channel, int64_t n, bool emergency)
@@ -61,11 +72,19 @@ static void gate_told(PGresult *res, const GError *error, void *user)
         log_event(LOG_LEVEL_WARN, "gate_untold", LOG_STR("error", error->message));
 }
 
-void fan_channel_gate(struct fan_channel *channel, int64_t wait_us)
+bool fan_channel_gate(struct fan_channel *channel, int64_t wait_us)
+{
+    bool news = quota_gate(&channel->quota, fanout_mono(channel->fanout) + wait_us);
+
+    pump_at(channel, channel->quota.gate_until_us);
+    return news;
+}
+
+void fan_channel_gate_all(struct fan_channel *channel, int64_t wait_us)
 {
     struct fanout *f = channel->fanout;
 
-    if (quota_gate(&channel->quota, fanout_mono(f) + wait_us))
+    if (fan_channel_gate(channel, wait_us))
         fanout_gate(f->options.db_plan, channel->channel->name, wait_us / USEC_PER_MSEC, gate_told,
                     NULL);
 }

@@ -20,10 +20,13 @@
     "EXISTS (SELECT FROM fanout_chunk o WHERE o.broadcast_id = b.corrects"                         \
     " AND o.chunk_no = c.chunk_no AND o.state = 'open')"
 
-/* Whether something is to be sent for it now, or is being sent. */
+/* Whether something is being sent for it, or somebody will come for it: what nobody has claimed for
+ * half a minute belongs to a lane without connections and holds up nobody. */
 #define AT_WORK                                                                                    \
     "c.state = 'open' AND " CLOSING " = 0 AND NOT " STOPPED                                        \
-    " AND (c.lease_until > clock_timestamp() OR c.due_at <= clock_timestamp())"                    \
+    " AND (c.lease_until > clock_timestamp() OR (c.due_at <= clock_timestamp()"                    \
+    "      AND greatest(c.due_at, c.lease_until) > clock_timestamp() - interval '30 s'))"          \
+    " AND (c.channel <> 'mqtt' OR b.mqtt_acked_at IS NOT NULL)"                                    \
     " AND NOT " WAITS_FOR_ORIGINAL
 
 #endif

@@ -184,10 +184,11 @@ void fanout_retries(struct db_async *db, const struct chunk_claim *claim, int32_
         "   ORDER BY r.next_at, r.device_id LIMIT $5),"
         " fly AS (UPDATE fanout_retry r SET flying_epoch = $3 FROM pick"
         "   WHERE r.broadcast_id = $1 AND r.device_id = pick.device_id"
-        "   RETURNING r.device_id, r.attempt, r.position, r.first_at, r.if_expired)"
+        "   RETURNING r.device_id, r.attempt, r.position, r.first_at, r.if_expired,"
+        "             r.reason)"
         ", " LIVE("$7") " SELECT " DEVICE_COLUMNS(
             "$6") ", fly.attempt::integer, fly.position,"
-                  "   CASE WHEN fly.attempt = 0 THEN 0"
+                  "   CASE WHEN fly.reason = 'emergency_live' THEN 0"
                   "        ELSE (extract(epoch FROM clock_timestamp() - fly.first_at) * "
                   "1000)::bigint END,"
                   "   fly.if_expired, fly.device_id"
@@ -215,7 +216,8 @@ void fanout_settle_retries(struct db_async *db, const struct chunk_claim *claim,
              " patch AS (UPDATE fanout_flight f SET codes = bytes_patch(f.codes, per.at, per.code)"
              "   FROM per WHERE f.broadcast_id = $1 AND f.chunk_no = $2 AND f.first = per.first),"
              " again AS (UPDATE fanout_retry r SET flying_epoch = NULL, attempt = t.attempt,"
-             "     first_at = CASE WHEN r.attempt = 0 THEN clock_timestamp() ELSE r.first_at END,"
+             "     first_at = CASE WHEN r.reason = 'emergency_live' THEN clock_timestamp()"
+             "                     ELSE r.first_at END,"
              "     next_at = clock_timestamp() + make_interval(secs => t.delay / 1000.0),"
              "     if_expired = t.expired, reason = t.reason"
              "   FROM mine, unnest($9::bigint[], $10::integer[], $11::bigint[], $12::integer[],"
@@ -309,4 +311,18 @@ void fanout_finish_broadcast(struct db_async *db, int64_t broadcast_id, db_async
 
     db_param_i64(params, broadcast_id);
     db_async_query(db, sql, params, cb, user);
+}
+
+void fanout_first_pass(struct db_async *db, db_async_cb cb, void *user)
+{
+    static const char sql[] =
+        "UPDATE broadcast b SET first_pass_at = clock_timestamp()"
+        " WHERE b.released_at IS NOT NULL AND b.finished_at IS NULL AND b.first_pass_at IS NULL"
+        "   AND b.realm = 'live' AND b.kind = 'CANH_BAO' AND b.level = 'khan_cap'"
+        "   AND EXISTS (SELECT FROM fanout_plan p WHERE p.broadcast_id = b.id AND p.done)"
+        "   AND NOT EXISTS (SELECT FROM fanout_chunk c WHERE c.broadcast_id = b.id"
+        "                   AND c.state = 'open' AND c.channel <> 'mqtt'"
+        "                   AND c.next_position < c.member_count)";
+
+    db_async_query(db, sql, NULL, cb, user);
 }

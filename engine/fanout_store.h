@@ -26,7 +26,7 @@ struct chunk_claim {
 /* What is going on. Rows (what text, broadcast_id bigint, channel text, now timestamptz):
  * 'now' always; 'stop' with broadcast_id or channel (both null = all); 'live' for each released
  * broadcast that is not finished; 'cancelled' for those taken back;
- * 'emergency' per channel on which one has something to send now or is being sent;
+ * 'emergency' with the channel for each that is being sent there for the first time;
  * 'gate' for each channel whose provider wants to see nothing before now; 'plan' for each
  * whose audience is not frozen yet and whose planning lease is free. */
 void fanout_poll(struct db_async *db, db_async_cb cb, void *user);
@@ -41,9 +41,10 @@ struct claim_wish {
     enum lane lane;
     int limit;
     bool emergencies_only;
+    int64_t not_of; /* a broadcast that has enough here; 0 = none */
     const char *owner;
     int64_t lease_ms;
-    const int64_t *except; /* broadcasts to leave alone; borrowed during the call */
+    const int64_t *except; /* broadcasts refused here; borrowed during the call */
     size_t n_except;
 };
 /* Claims up to limit chunks of one lane, the most urgent first, broadcasts of one urgency in turns.
@@ -133,6 +134,9 @@ void fanout_finish(struct db_async *db, const struct chunk_claim *claim, db_asyn
 /* Marks the broadcast (0 = each) finished when it is planned and nothing is open. No rows matter.
  */
 void fanout_finish_broadcast(struct db_async *db, int64_t broadcast_id, db_async_cb cb, void *user);
+/* Notes which emergencies have tried every device once: from then on the hold for iOS is counted.
+ * No rows matter. */
+void fanout_first_pass(struct db_async *db, db_async_cb cb, void *user);
 
 /* Planning: takes the lease of one broadcast's plan. One row (cursor_id, next_chunk, epoch) or
  * none. */

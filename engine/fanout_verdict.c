@@ -81,7 +81,7 @@ static void decide(struct flight *flight, int32_t i, const struct verdict *verdi
     };
     retry_decide(&input, &decision);
     if (decision.gate_until_utc_us > 0)
-        fan_channel_gate(chunk->lane->channel, decision.gate_until_utc_us - now);
+        fan_channel_gate_all(chunk->lane->channel, decision.gate_until_utc_us - now);
     if (decision.step == RETRY_STEP_AT_ONCE && chunk->closing == 0 && !chunk->aborting) {
         member->tried_at_once = true;
         g_array_append_val(flight->at_once, i);

@@ -191,7 +191,7 @@ static void pump(struct worker_channel *c)
     bool any = false;
     GList *next;
 
-    if (fanout_emergency_waiting(w->options.fanout) ||
+    if (fanout_emergency_waiting(w->options.fanout, c->channel) ||
         fanout_channel_closed(w->options.fanout, c->channel))
         return;
     for (GList *at = c->waiting.head; at != NULL; at = next) {
@@ -333,7 +333,7 @@ static void claim(struct worker_channel *c)
     struct claim_call *call;
 
     if (c->claiming || w->draining || !c->claim_again || held > HOLD_MAX / 2 ||
-        fanout_emergency_waiting(w->options.fanout) ||
+        fanout_emergency_waiting(w->options.fanout, c->channel) ||
         fanout_channel_closed(w->options.fanout, c->channel))
         return;
     c->claiming = true;

@@ -9,6 +9,7 @@
 
 #define ASK_AGAIN_US   (100 * USEC_PER_MSEC)
 #define GATE_NOTICE_US (250 * USEC_PER_MSEC)
+#define PERIOD_US      (250 * USEC_PER_MSEC)
 
 void quota_init(struct quota *quota, int64_t per_minute, unsigned reserve_percent)
 {
@@ -26,9 +27,9 @@ static int64_t in_hand(const struct quota *quota, bool emergency, int64_t mono_u
 {
     int64_t sum = 0;
 
-    for (int i = 0; i < 2; i++)
-        if (usable(&quota->hand[i], emergency, mono_us))
-            sum += quota->hand[i].n;
+    for (int i = 0; i < QUOTA_LEASES; i++)
+        if (usable(&quota->leases[i], emergency, mono_us))
+            sum += quota->leases[i].n;
     return sum;
 }
 
@@ -39,11 +40,38 @@ int64_t quota_room(const struct quota *quota, bool emergency, int64_t mono_us)
     return quota->per_minute == 0 ? INT64_MAX : in_hand(quota, emergency, mono_us);
 }
 
+static void advance_period(struct quota *quota, int64_t mono_us)
+{
+    if (mono_us - quota->period_us < PERIOD_US)
+        return;
+    quota->last_n = mono_us - quota->period_us < 2 * PERIOD_US ? quota->period_n : 0;
+    quota->period_n = 0;
+    quota->period_us = mono_us;
+}
+
+/* The usable lease that ends first. */
+static struct quota_lease *next_lease(struct quota *quota, bool emergency, int64_t mono_us)
+{
+    struct quota_lease *next = NULL;
+
+    for (int i = 0; i < QUOTA_LEASES; i++) {
+        struct quota_lease *lease = &quota->leases[i];
+        if (usable(lease, emergency, mono_us) && (next == NULL || lease->until_us < next->until_us))
+            next = lease;
+    }
+    return next;
+}
+
 void quota_take(struct quota *quota, int64_t n, bool emergency, int64_t mono_us)
 {
-    for (int i = 0; i < 2 && quota->per_minute > 0; i++) {
-        struct quota_lease *lease = &quota->hand[i];
-        int64_t part = usable(lease, emergency, mono_us) ? MIN(n, lease->n) : 0;
+    struct quota_lease *lease;
+
+    if (quota->per_minute == 0)
+        return;
+    advance_period(quota, mono_us);
+    quota->period_n += n;
+    while (n > 0 && (lease = next_lease(quota, emergency, mono_us)) != NULL) {
+        int64_t part = MIN(n, lease->n);
         lease->n -= part;
         n -= part;
     }
@@ -51,34 +79,40 @@ void quota_take(struct quota *quota, int64_t n, bool emergency, int64_t mono_us)
 
 int64_t quota_ask(struct quota *quota, int64_t n, bool emergency, int64_t mono_us)
 {
-    int64_t most = emergency ? QUOTA_ASK_URGENT : QUOTA_ASK_MAX;
+    int64_t recent;
 
     if (quota->per_minute == 0 || quota->asking || n <= 0 || mono_us < quota->gate_until_us ||
-        mono_us < quota->ask_again_us)
+        mono_us < quota->ask_again_us[emergency])
         return 0;
-    if (n > most)
-        n = most;
+    advance_period(quota, mono_us);
+    recent = CLAMP(MAX(quota->last_n, quota->period_n), QUOTA_ASK_MIN, QUOTA_ASK_MAX);
     if (2 * in_hand(quota, emergency, mono_us) >=
-        n) /* asks in time, so that the pipe never drains */
+        recent) /* in time, so that the pipe never drains */
         return 0;
     quota->asking = true;
-    return n < QUOTA_ASK_MIN ? QUOTA_ASK_MIN : n;
+    return recent;
 }
 
 void quota_granted(struct quota *quota, int64_t granted, bool emergency, int64_t asked_mono_us,
                    int64_t mono_us)
 {
+    struct quota_lease *place = &quota->leases[0];
+
     quota->asking = false;
     if (granted <= 0) {
-        quota->ask_again_us = mono_us + ASK_AGAIN_US;
+        quota->ask_again_us[emergency] = mono_us + ASK_AGAIN_US;
         return;
     }
-    if (!usable(&quota->hand[0], true, mono_us)) {
-        quota->hand[0] = quota->hand[1];
-        quota->hand[1].n = 0;
+    for (int i = 0; i < QUOTA_LEASES; i++) { /* a free place, else the one with least to lose */
+        struct quota_lease *lease = &quota->leases[i];
+        if (!usable(lease, true, mono_us)) {
+            place = lease;
+            break;
+        }
+        if (lease->n < place->n)
+            place = lease;
     }
-    quota->hand[usable(&quota->hand[0], true, mono_us) ? 1 : 0] =
-        (struct quota_lease){granted, asked_mono_us + QUOTA_LEASE_US, emergency};
+    *place = (struct quota_lease){granted, asked_mono_us + QUOTA_LEASE_US, emergency};
 }
 
 bool quota_gate(struct quota *quota, int64_t until_mono_us)

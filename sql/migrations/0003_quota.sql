@@ -30,13 +30,13 @@ BEGIN
     IF q.gate_until > asked_at THEN
         RETURN 0;
     END IF;
-    IF now_s - q.second >= 62 THEN
+    IF abs(now_s - q.second) >= 62 THEN -- long ago; or the clock was set back, as by a failover
         q.granted := array_fill(0::bigint, ARRAY[62]);
-    ELSE
-        FOR s IN q.second + 1 .. now_s LOOP
-            q.granted[1 + s % 62] := 0;
-        END LOOP;
+        q.second := now_s;
     END IF;
+    FOR s IN q.second + 1 .. now_s LOOP
+        q.granted[1 + s % 62] := 0;
+    END LOOP;
     q.second := greatest(q.second, now_s); -- who waited for the row is not earlier than its writer
     room := per_minute - (SELECT sum(g) FROM unnest(q.granted) AS g);
     IF NOT emergency THEN

@@ -244,6 +244,8 @@ static unsigned script_room(const struct channel *channel, enum lane lane, unsig
     const struct script_channel *script = script_of(channel);
 
     (void)slot;
+    if (script->unreachable[lane])
+        return 0;
     return script->room > script->in_flight[lane] ? script->room - script->in_flight[lane] : 0;
 }
 

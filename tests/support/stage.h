@@ -56,7 +56,8 @@ struct script_channel {
     GQueue answers;  /* to be delivered from the loop */
     guint source;
     unsigned in_flight[LANE_COUNT];
-    unsigned room; /* of each lane's only slot */
+    unsigned room;                /* of each lane's only slot */
+    bool unreachable[LANE_COUNT]; /* the lane never connects */
 };
 /* name must live; accepts everything until judge is set. */
 struct script_channel *script_channel_new(const char *name);
