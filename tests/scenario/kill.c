@@ -123,7 +123,7 @@ static int one_round(struct rig *rig, GRand *random, int64_t devices, int round)
                   (long)repeats, (long)accepted, (long)missing);
     /* The checks of the next round look at the next round only. */
     rig_exec(rig, "TRUNCATE fanout_retry, fanout_flight, fanout_chunk, fanout_plan, fanout_halt,"
-                  " broker_ack, receipt, broadcast_text, broadcast");
+                  " broker_ack, receipt, broadcast_text, broadcast CASCADE");
     return kills;
 }
 

@@ -159,8 +159,7 @@ static const struct command_row {
     {"alerts", run_alerts}, {"fault", run_fault},
     {"faults", run_faults}, {"clear", run_clear},
     {"reset", run_reset},   {"credential", run_credential},
-    {"seq_at", run_seq_at},
-    {"topics", run_topics},
+    {"seq_at", run_seq_at}, {"topics", run_topics},
 };
 
 json_t *control_execute(struct service *service, const char *line, size_t len)

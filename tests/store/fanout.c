@@ -372,7 +372,7 @@ static void test_expiry(void **state)
     (void)state;
     stage_devices(stage, "fcm", 700, true);
     stage->life_s = 3;
-    script->room = 0;
+    script->busy = true;
     id = stage_release(stage, true);
     loop = stage_loop_new(stage, "one", &script, 1);
     stage_until(stage, ALL_FINISHED);

@@ -136,7 +136,7 @@ static void test_mark_learns_the_end(void **state)
 
     (void)state;
     stage_devices(stage, "fcm", 500, true);
-    script->room = 0;
+    script->busy = true;
     id = stage_release(stage, false);
     trigger_on_first_flight(stage, "INSERT",
                             "INSERT INTO fanout_halt (broadcast_id, channel, reason)"
@@ -161,7 +161,7 @@ static void test_mark_learns_the_stop(void **state)
 
     (void)state;
     stage_devices(stage, "fcm", 500, true);
-    script->room = 0;
+    script->busy = true;
     id = stage_release(stage, false);
     trigger_on_first_flight(stage, "INSERT",
                             "INSERT INTO fanout_stop (scope, reason, by_name)"
@@ -172,7 +172,7 @@ static void test_mark_learns_the_stop(void **state)
     assert_int_equal(script->sent, 0);
     stage_assert_sums(stage);
     stage_exec(stage, "DROP TRIGGER on_first ON fanout_flight");
-    script->room = 100;
+    script->busy = false;
     stage_exec(stage, "DELETE FROM fanout_stop");
     stage_until(stage, ALL_FINISHED);
     assert_int_equal(stage_outcomes(stage, id, OUTCOME_ACCEPTED), 500);
@@ -386,7 +386,7 @@ static void test_retry_of_the_dead_may_have_arrived(void **state)
     out = stage_i64(stage, "SELECT count(*) FROM fanout_retry WHERE flying_epoch IS NOT NULL");
     assert_true(out > 0);
     stage_loop_kill(first);
-    heir->room = 0;
+    heir->busy = true;
     second = stage_loop_new(stage, "second", &heir, 1);
     stage_until(stage, "SELECT count(*) FROM fanout_chunk WHERE lease_owner = 'second'");
     stage_until(stage, "SELECT count(*) FROM fanout_flight WHERE uncertain > 0");

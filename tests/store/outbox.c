@@ -336,16 +336,17 @@ static void test_emergency_first(void **state)
     fcm->judge = judge_hold;
     stage_release(stage, true);
     stage_until_true(holds_one, fcm);
-    enqueue("second", 4); /* even on another channel */
-    stage_until(stage, "SELECT (state = 'sending')::int FROM notification");
-    enqueue("third", 4); /* another turn of the worker, at least */
-    stage_until(stage, "SELECT (count(*) = 2)::int FROM notification WHERE state = 'sending'");
-    assert_int_equal(script_sends(mqtt, 4), 0);
+    enqueue("second", 5);
+    enqueue("third", 4); /* another channel does not wait */
+    stage_until(stage, "SELECT count(*) FROM notification WHERE state = 'done'");
+    assert_int_equal(one("SELECT count(*) FROM notification WHERE state = 'sending'"), 1);
+    assert_int_equal(script_sends(mqtt, 4), 2); /* the emergency, and the notice */
+    assert_int_equal(fcm->sent, 1);
     fcm->room = 100;
     fcm->judge = NULL;
     script_answer_all(fcm, VERDICT_ACCEPTED);
     stage_until(stage, SETTLED);
-    assert_int_equal(script_sends(mqtt, 4), 2);
+    assert_int_equal(script_sends(fcm, 5), 2); /* the emergency, and then the notice */
 }
 
 static void test_stop_switch(void **state)

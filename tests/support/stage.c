@@ -236,7 +236,7 @@ static unsigned script_slots(const struct channel *channel, enum lane lane)
 static unsigned script_in_flight(const struct channel *channel, enum lane lane, unsigned slot)
 {
     (void)slot;
-    return script_of(channel)->in_flight[lane];
+    return script_of(channel)->in_flight[lane] + (script_of(channel)->busy ? 1 : 0);
 }
 
 static unsigned script_room(const struct channel *channel, enum lane lane, unsigned slot)
@@ -244,7 +244,7 @@ static unsigned script_room(const struct channel *channel, enum lane lane, unsig
     const struct script_channel *script = script_of(channel);
 
     (void)slot;
-    if (script->unreachable[lane])
+    if (script->unreachable[lane] || script->busy)
         return 0;
     return script->room > script->in_flight[lane] ? script->room - script->in_flight[lane] : 0;
 }

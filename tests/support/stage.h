@@ -58,6 +58,7 @@ struct script_channel {
     unsigned in_flight[LANE_COUNT];
     unsigned room;                /* of each lane's only slot */
     bool unreachable[LANE_COUNT]; /* the lane never connects */
+    bool busy;                    /* connected, and takes nothing */
 };
 /* name must live; accepts everything until judge is set. */
 struct script_channel *script_channel_new(const char *name);
