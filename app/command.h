@@ -43,6 +43,7 @@ int command_account(struct command *command, int argc,
 int command_broadcast(struct command *command, int argc,
                       char **argv); /* create|approve|status|cancel|list|show */
 int command_check_config(struct command *command, int argc, char **argv);
+int command_deadline(struct command *command, int argc, char **argv);
 int command_device(struct command *command, int argc, char **argv); /* import|show */
 int command_doctor(struct command *command, int argc, char **argv);
 int command_dev(struct command *command, int argc, char **argv);

@@ -7,11 +7,13 @@
 
 #include "app/channels.h"
 #include "app/command.h"
+#include "app/legal_files.h"
 #include "app/topic_publish.h"
 #include "base/migrate.h"
 #include "engine/checks.h"
 #include "engine/device_secret.h"
 #include "engine/release.h"
+#include "feedback/day.h"
 #include "mqtt/channel.h"
 #include "mqtt/probe.h"
 
@@ -101,6 +103,28 @@ static void check_database(struct doctor *doctor)
            "15 or newer is needed");
     check_migrations(doctor, db);
     check_invariants(doctor, db);
+}
+
+/* --- law --- */
+
+static void check_calendar(struct doctor *doctor)
+{
+    const struct clock *clock = doctor->command->clock;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *file = legal_file_default(LEGAL_CALENDAR_FILE);
+    loa_auto(calendar) calendar = legal_calendar_load(file, &error);
+    loa_auto(policy) policy = calendar != NULL ? legal_policy_load(NULL, &error) : NULL;
+    g_autofree char *missing = NULL, *detail = NULL, *todo = NULL;
+
+    if (policy == NULL) {
+        report(doctor, false, "calendar", error->message, "see docs/deadlines.md");
+        return;
+    }
+    missing = calendar_missing_official(calendar, instant_day(clock->utc_us(clock), NULL));
+    detail = missing != NULL ? g_strdup_printf("not announced: %s", missing) : NULL;
+    todo = g_strdup_printf("add the official rows to %s (docs/deadlines.md)", file);
+    report(doctor, missing == NULL, "calendar",
+           missing == NULL ? "the official days off are there" : detail, todo);
 }
 
 /* --- channels --- */
@@ -263,13 +287,16 @@ int command_doctor(struct command *command, int argc, char **argv)
     struct settings *settings = command->settings;
     int exit_code;
 
-    if (!command_parse("doctor",
-                       "Checks keys, database, accounting, providers and brokers by dry runs.",
-                       NULL, &argc, &argv, &exit_code))
+    if (!command_parse(
+            "doctor",
+            "Checks keys, database, accounting, the legal calendar, providers and brokers "
+            "by dry runs.",
+            NULL, &argc, &argv, &exit_code))
         return exit_code;
     settings->fcm_connections = settings->apns_connections = 1;
     check_keys(&doctor);
     check_database(&doctor);
+    check_calendar(&doctor);
     check_push(&doctor, "fcm", "[fcm] service_account_file",
                settings->fcm_service_account_file[0] != '\0');
     check_topics(&doctor);

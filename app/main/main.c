@@ -25,6 +25,7 @@ static const struct command_entry commands[] = {
     {"broadcast", "Broadcasts: create, approve, cancel, status, list, show", command_broadcast,
      true, false},
     {"outbox", "Targeted notifications: list, retry", command_outbox, true, false},
+    {"deadline", "Computes a legal deadline and explains it", command_deadline, false, false},
     {"stop", "Stops sending: --all, --channel or --broadcast", command_stop, true, false},
     {"resume", "Sends on after a stop", command_resume, true, false},
     {"topic", "Topics of FCM, when sending to each device cannot work: sync, send, status",
