@@ -45,7 +45,8 @@ struct message {
     const char *key_id;
     uint8_t signature[ED25519_SIGNATURE_LEN]; /* over message_canonical_bytes; zero for a notice */
     bool is_signed;
-    bool store;  /* the provider may keep it for a phone that is off, until expires_s */
+    bool store;  /* the provider may keep it for a phone that is off, until expires_s; else now or
+                    never, and at APNs nothing that is kept there is displaced */
     bool silent; /* information to a citizen who made information silent */
 };
 

@@ -35,10 +35,18 @@ void *fcm_android_config(const struct message *message, int64_t now_s)
                      "direct_boot_ok", 1);
 }
 
-/* Steals data. */
-static struct channel_payload *payload_new(json_t *android, json_t *data, size_t size)
+/* For a phone behind APNs: now or never, and nothing stored there is displaced. NULL: nothing to
+ * say. */
+static json_t *apns_config(const struct message *message)
 {
-    g_autoptr(json_t) rest = json_pack("{s:o, s:o}", "android", android, "data", data);
+    return message->store ? NULL : json_pack("{s:{s:s}}", "headers", "apns-expiration", "0");
+}
+
+/* Steals all three; apns may be NULL. */
+static struct channel_payload *payload_new(json_t *android, json_t *apns, json_t *data, size_t size)
+{
+    g_autoptr(json_t) rest =
+        json_pack("{s:o, s:o*, s:o}", "android", android, "apns", apns, "data", data);
     char *text = rest != NULL ? json_dumps(rest, JSON_COMPACT) : NULL;
     struct channel_payload *payload;
 
@@ -65,7 +73,7 @@ struct channel_payload *fcm_payload_render(const struct message *message, int64_
                     "the message is %zu bytes for FCM; at most %d fit", size, FCM_PAYLOAD_MAX);
         return NULL;
     }
-    payload = payload_new(fcm_android_config(message, now_s), data, size);
+    payload = payload_new(fcm_android_config(message, now_s), apns_config(message), data, size);
     if (payload == NULL)
         g_set_error_literal(error, LOA_ERROR, LOA_ERROR_INVALID, "the message is not valid UTF-8");
     return payload;

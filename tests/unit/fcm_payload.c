@@ -78,6 +78,14 @@ static void test_priority_and_time_to_live(void **state)
         assert_string_equal(json_string_value(json_object_get(android, "priority")),
                             cases[i].priority);
         assert_string_equal(json_string_value(json_object_get(android, "ttl")), cases[i].ttl);
+        /* Behind APNs, too, what is not to be stored must displace nothing. */
+        const json_t *apns = json_object_get(json_object_get(body, "message"), "apns");
+        const json_t *expiration =
+            json_object_get(json_object_get(apns, "headers"), "apns-expiration");
+        if (cases[i].store)
+            assert_null(apns);
+        else
+            assert_string_equal(json_string_value(expiration), "0");
     }
 }
 
