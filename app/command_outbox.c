@@ -14,12 +14,13 @@
 
 static json_t *row_json(const struct outbox_row *row)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "notification",
+    return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "notification",
                      (json_int_t)row->id, "key", row->key, "state", row->state, "reason",
                      row->reason, "account", (json_int_t)row->account_id, "device",
                      (json_int_t)row->device_id, "pushes", (json_int_t)row->pushes, "accepted",
                      (json_int_t)row->accepted, "owed", (json_int_t)row->owed, "attempts",
-                     (json_int_t)row->attempts);
+                     (json_int_t)row->attempts, "shown", (json_int_t)row->shown, "opened",
+                     (json_int_t)row->opened);
 }
 
 static void row_line(const struct outbox_row *row)
@@ -29,10 +30,10 @@ static void row_line(const struct outbox_row *row)
     bool account = row->account_id != 0;
 
     printf("%8" PRId64 "  %-7s  to %s %" PRId64 "  %" PRId64 "/%" PRId64 " accepted, %" PRId64
-           " owed, tried %" PRId64 "×  %s … %s  %s%s%s\n",
+           " shown, %" PRId64 " owed, tried %" PRId64 "×  %s … %s  %s%s%s\n",
            row->id, row->state, account ? "account" : "device",
-           account ? row->account_id : row->device_id, row->accepted, row->pushes, row->owed,
-           row->attempts, created, expires, row->key, row->reason[0] != '\0' ? ": " : "",
+           account ? row->account_id : row->device_id, row->accepted, row->pushes, row->shown,
+           row->owed, row->attempts, created, expires, row->key, row->reason[0] != '\0' ? ": " : "",
            row->reason);
 }
 

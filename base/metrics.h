@@ -45,7 +45,9 @@
     X(PUBLIC_FILES_WRITTEN, "loa_public_files_written_total", counter, "",                         \
       "Alerts, lists and feeds written or replaced in [public] files_dir")                         \
     X(OUTBOX_SENT, "loa_outbox_pushes_total", counter, "channel_outcome",                          \
-      "Targeted pushes settled, by channel and outcome")
+      "Targeted pushes settled, by channel and outcome")                                           \
+    X(OUTBOX_UNSTORED, "loa_outbox_unstored_total", counter, "channel",                            \
+      "Targeted pushes accepted while an emergency kept them from being stored: still owed")
 
 enum metric {
 #define METRIC_ENUM(id, name, type, label, help) METRIC_##id,

@@ -66,6 +66,7 @@ void outbox_message(const char *title, const char *body, const char *url, const 
         .language = "vi",
         .url = url,
         .source_document = "",
+        .receipt_window_s = OUTBOX_RECEIPT_WINDOW_S,
         .key_id = "",
         .store = true,
     };

@@ -13,7 +13,10 @@
 #include "base/db.h"
 #include "engine/message.h"
 
-#define OUTBOX_KEY_MAX 200
+#define OUTBOX_KEY_MAX     200
+#define OUTBOX_ENQUEUE_MAX 1000 /* rows of one statement */
+/* Far below the hour that an unstored push waits for its receipt. */
+#define OUTBOX_RECEIPT_WINDOW_S 60
 
 /* What to send to whom. Strings are borrowed; limits are those of the table. */
 struct notification {
@@ -32,16 +35,19 @@ struct notification {
 /* INVALID names the field. */
 bool outbox_check(const struct notification *notification, GError **error);
 
-/* Adds the row inside the caller's transaction and wakes the senders when that commits. The second
- * row of a key is silently none. INVALID. */
-bool outbox_enqueue(struct db *db, const struct notification *notification, GError **error);
+/* Adds n ≤ OUTBOX_ENQUEUE_MAX rows with one statement, inside the caller's transaction or as one of
+ * its own, and wakes the senders when that commits. The second row of a key is silently none.
+ * INVALID: nothing was added. */
+bool outbox_enqueue(struct db *db, const struct notification *notifications, size_t n,
+                    GError **error);
 
-/* The same as one statement for db_async or as part of a store's own: $1 key, $2 account bigint or
- * null, $3 device bigint or null, $4 class, $5 priority integer, $6 title, $7 body, $8 url,
- * $9 not before timestamptz or null, $10 expires timestamptz. One row when it was new. */
+/* The same for db_async or as part of a store's own: $1 text[] keys, $2 bigint[] accounts and
+ * $3 bigint[] devices (0 = none), $4 text[] classes, $5 integer[] priorities, $6 text[] titles,
+ * $7 text[] bodies, $8 text[] urls, $9 bigint[] not before and $10 bigint[] expires (microseconds
+ * UTC; not before 0 = now). One row when any was new. */
 extern const char outbox_enqueue_sql[];
-/* Its parameters; the notification has passed outbox_check. */
-struct db_params *outbox_enqueue_params(const struct notification *notification);
+/* Its parameters; the notifications have passed outbox_check. */
+struct db_params *outbox_enqueue_params(const struct notification *notifications, size_t n);
 
 /* The push of notification id. alert_id_buffer of 32 bytes and the strings are borrowed by out. */
 void outbox_message(const char *title, const char *body, const char *url, const char *cls,
@@ -57,7 +63,8 @@ struct outbox_row {
     int64_t account_id, device_id;
     int64_t created_utc_us, expires_utc_us;
     int64_t pushes, accepted, owed;
-    int64_t attempts; /* the most of any push */
+    int64_t attempts;      /* the most of any push */
+    int64_t shown, opened; /* by the devices' receipts */
 };
 /* Newest first; state NULL = those that are not done. struct outbox_row *, owned with the array. */
 GPtrArray *outbox_list(struct db *db, const char *state, int limit, GError **error);

@@ -1,88 +1,102 @@
-/* SQL of the outbox. The functions outbox_expand and outbox_settle of migration 0002 hold what
- * takes more than one statement. */
+/* SQL of the outbox. The functions of migration 0009 hold what takes more than one
+ * statement, and plan anew at each call: the tables are empty one minute and full the next. */
 #include "engine/outbox_store.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "engine/outbox.h"
 
 const char outbox_enqueue_sql[] =
     "WITH new AS (INSERT INTO notification (dedupe_key, account_id, device_id, class, priority,"
-    "   title, body, url, not_before, expires_at) VALUES ($1, $2::bigint, $3::bigint, $4, $5, $6,"
-    "   $7, $8, coalesce($9::timestamptz, now()), $10) ON CONFLICT (dedupe_key) DO NOTHING"
-    "   RETURNING id)"
-    " SELECT id, pg_notify('loa_outbox', '')::text FROM new";
+    "   title, body, url, not_before, expires_at)"
+    " SELECT key, nullif(account, 0), nullif(device, 0), class, priority, title, body, url,"
+    "   CASE not_before WHEN 0 THEN now() ELSE to_timestamp(not_before / 1e6) END,"
+    "   to_timestamp(expires / 1e6)"
+    " FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::text[],"
+    "   $7::text[], $8::text[], $9::bigint[], $10::bigint[])"
+    "   AS t (key, account, device, class, priority, title, body, url, not_before, expires)"
+    " ON CONFLICT (dedupe_key) DO NOTHING RETURNING id, priority, not_before),"
+    " due AS (INSERT INTO notification_due SELECT id, priority, not_before FROM new)"
+    " SELECT pg_notify('loa_outbox', '')::text WHERE EXISTS (SELECT FROM new)";
 
-static void param_id(struct db_params *params, int64_t id)
-{
-    if (id != 0)
-        db_param_i64(params, id);
-    else
-        db_param_null(params);
-}
-
-struct db_params *outbox_enqueue_params(const struct notification *n)
+struct db_params *outbox_enqueue_params(const struct notification *list, size_t n)
 {
     struct db_params *params = db_params_new();
+    g_autofree const char **text = g_new(const char *, 5 * n);
+    g_autofree int64_t *number = g_new(int64_t, 4 * n);
+    g_autofree int32_t *priority = g_new(int32_t, n);
+    const char **key = text, **cls = text + n, **title = text + 2 * n, **body = text + 3 * n,
+               **url = text + 4 * n;
+    int64_t *account = number, *device = number + n, *not_before = number + 2 * n,
+            *expires = number + 3 * n;
 
-    db_param_text(params, n->key);
-    param_id(params, n->account_id);
-    param_id(params, n->device_id);
-    db_param_text(params, n->cls != NULL ? n->cls : "phan_anh");
-    db_param_i32(params, n->priority != 0 ? n->priority : 5);
-    db_param_text(params, n->title);
-    db_param_text(params, n->body);
-    db_param_text(params, n->url != NULL ? n->url : "");
-    if (n->not_before_utc_us != 0)
-        db_param_utc_us(params, n->not_before_utc_us);
-    else
-        db_param_null(params);
-    db_param_utc_us(params, n->expires_utc_us);
+    assert(n > 0 && n <= OUTBOX_ENQUEUE_MAX);
+    for (size_t i = 0; i < n; i++) {
+        key[i] = list[i].key;
+        account[i] = list[i].account_id;
+        device[i] = list[i].device_id;
+        cls[i] = list[i].cls != NULL ? list[i].cls : "phan_anh";
+        priority[i] = list[i].priority != 0 ? list[i].priority : 5;
+        title[i] = list[i].title;
+        body[i] = list[i].body;
+        url[i] = list[i].url != NULL ? list[i].url : "";
+        not_before[i] = list[i].not_before_utc_us;
+        expires[i] = list[i].expires_utc_us;
+    }
+    db_param_text_array(params, key, n);
+    db_param_i64_array(params, account, n);
+    db_param_i64_array(params, device, n);
+    db_param_text_array(params, cls, n);
+    db_param_i32_array(params, priority, n);
+    db_param_text_array(params, title, n);
+    db_param_text_array(params, body, n);
+    db_param_text_array(params, url, n);
+    db_param_i64_array(params, not_before, n);
+    db_param_i64_array(params, expires, n);
     return params;
 }
 
-bool outbox_enqueue(struct db *db, const struct notification *n, GError **error)
+bool outbox_enqueue(struct db *db, const struct notification *list, size_t n, GError **error)
 {
-    return outbox_check(n, error) &&
-           db_exec(db, outbox_enqueue_sql, outbox_enqueue_params(n), error);
+    for (size_t i = 0; i < n; i++)
+        if (!outbox_check(&list[i], error))
+            return false;
+    return db_exec(db, outbox_enqueue_sql, outbox_enqueue_params(list, n), error);
 }
 
-void outbox_expand(struct db_async *db, int batch, db_async_cb cb, void *user)
+void outbox_take(struct db_async *db, const struct outbox_claimer *claimer, int batch,
+                 const char *const *channels, size_t n_channels, int room, db_async_cb cb,
+                 void *user)
 {
     struct db_params *params = db_params_new();
 
     db_param_i32(params, batch);
-    db_async_query(db, "SELECT outbox_expand($1)", params, cb, user);
+    db_param_text_array(params, channels, n_channels);
+    db_param_i32(params, room);
+    db_param_text(params, claimer->owner);
+    db_param_i64(params, claimer->lease_ms);
+    db_async_query(db, "SELECT * FROM outbox_take($1, $2, $3, $4, $5)", params, cb, user);
 }
 
-void outbox_claim(struct db_async *db, const char *channel, int limit, const char *owner,
-                  int64_t lease_ms, db_async_cb cb, void *user)
+void outbox_claim(struct db_async *db, const struct outbox_claimer *claimer, const char *channel,
+                  int room, db_async_cb cb, void *user)
 {
-    static const char sql[] =
-        "WITH pick AS MATERIALIZED (SELECT notification_id, device_id FROM notification_push"
-        "   WHERE channel = $1 AND state IN ('queued', 'flying') AND next_at <= clock_timestamp()"
-        "   AND (lease_until IS NULL OR lease_until < clock_timestamp())"
-        "   AND NOT EXISTS (SELECT FROM fanout_stop WHERE scope IN ('all', 'channel:' || $1))"
-        "   ORDER BY priority, next_at LIMIT $2 FOR UPDATE SKIP LOCKED),"
-        " claim AS (UPDATE notification_push p SET state = 'flying', epoch = p.epoch + 1,"
-        "   lease_owner = $3,"
-        "   lease_until = clock_timestamp() + make_interval(secs => $4::bigint / 1000.0)"
-        "   FROM pick WHERE p.notification_id = pick.notification_id"
-        "   AND p.device_id = pick.device_id"
-        "   RETURNING p.notification_id, p.device_id, p.epoch, p.attempt, p.priority)"
-        " SELECT c.notification_id, c.device_id, c.epoch, c.attempt::integer, n.title, n.body,"
-        "   n.url, n.class, n.created_at, n.expires_at, d.channel, d.push_token,"
-        "   d.id_kind = 'fid', d.apns_environment = 'sandbox', d.token_at,"
-        "   d.proven_at IS NOT NULL"
-        " FROM claim c JOIN notification n ON n.id = c.notification_id"
-        " LEFT JOIN device d ON d.id = c.device_id ORDER BY c.priority, c.notification_id";
     struct db_params *params = db_params_new();
 
     db_param_text(params, channel);
-    db_param_i32(params, limit);
-    db_param_text(params, owner);
-    db_param_i64(params, lease_ms);
-    db_async_query(db, sql, params, cb, user);
+    db_param_i32(params, room);
+    db_param_text(params, claimer->owner);
+    db_param_i64(params, claimer->lease_ms);
+    db_async_query(db, "SELECT * FROM outbox_claim($1, $2, $3, $4)", params, cb, user);
+}
+
+void outbox_expire(struct db_async *db, int batch, db_async_cb cb, void *user)
+{
+    struct db_params *params = db_params_new();
+
+    db_param_i32(params, batch);
+    db_async_query(db, "SELECT outbox_expire($1)", params, cb, user);
 }
 
 void outbox_settle(struct db_async *db, const struct outbox_results *r, db_async_cb cb, void *user)
@@ -147,6 +161,8 @@ static struct outbox_row *decode_row(const PGresult *res, int i)
     row->accepted = db_get_i64(res, i, 9);
     row->owed = db_get_i64(res, i, 10);
     row->attempts = db_get_i64(res, i, 11);
+    row->shown = db_get_i64(res, i, 12);
+    row->opened = db_get_i64(res, i, 13);
     return row;
 }
 
@@ -161,11 +177,12 @@ GPtrArray *outbox_list(struct db *db, const char *state, int limit, GError **err
     res = db_query(db,
                    "SELECT n.id, n.dedupe_key, n.state, coalesce(n.dead_reason, p.reason),"
                    "   n.account_id, n.device_id, n.created_at, n.expires_at, p.total, p.accepted,"
-                   "   p.owed, p.attempts"
-                   " FROM notification n, LATERAL (SELECT count(*) AS total,"
+                   "   p.owed, p.attempts, p.shown, p.opened"
+                   " FROM notification_status n, LATERAL (SELECT count(*) AS total,"
                    "   count(*) FILTER (WHERE state = 'ACCEPTED') AS accepted,"
-                   "   count(*) FILTER (WHERE state IN ('queued', 'flying')) AS owed,"
+                   "   count(*) FILTER (WHERE state IN ('queued', 'flying', 'unstored')) AS owed,"
                    "   coalesce(max(attempt), 0)::integer AS attempts,"
+                   "   count(shown_at) AS shown, count(opened_at) AS opened,"
                    "   max(reason) FILTER (WHERE state <> 'ACCEPTED') AS reason"
                    "   FROM notification_push WHERE notification_id = n.id) p"
                    " WHERE ($1::text IS NULL AND n.state <> 'done') OR n.state = $1"
@@ -182,15 +199,16 @@ GPtrArray *outbox_list(struct db *db, const char *state, int limit, GError **err
 bool outbox_retry(struct db *db, int64_t id, int64_t life_s, GError **error)
 {
     static const char sql[] =
-        "WITH again AS (UPDATE notification SET state = 'pending', dead_reason = NULL,"
-        "   settled_at = NULL, not_before = now(),"
-        "   expires_at = now() + make_interval(secs => $2::bigint) WHERE id = $1"
-        "   AND state = 'dead' RETURNING id),"
+        "WITH again AS (DELETE FROM notification_end WHERE notification_id = $1"
+        "   AND state = 'dead' RETURNING notification_id AS id),"
+        " life AS (UPDATE notification n SET not_before = now(),"
+        "   expires_at = now() + make_interval(secs => $2::bigint) FROM again"
+        "   WHERE n.id = again.id RETURNING n.id, n.priority, n.not_before),"
+        " due AS (INSERT INTO notification_due SELECT id, priority, not_before FROM life),"
         " gone AS (DELETE FROM notification_push p USING again WHERE p.notification_id = again.id),"
         " wake AS (SELECT pg_notify('loa_outbox', '') FROM again)"
-        " SELECT n.state, EXISTS (SELECT FROM again), (SELECT count(*) FROM wake) FROM "
-        "notification n"
-        " WHERE n.id = $1";
+        " SELECT n.state, EXISTS (SELECT FROM again), (SELECT count(*) FROM wake)"
+        " FROM notification_status n WHERE n.id = $1";
     struct db_params *params = db_params_new();
     g_autoptr(PGresult) res = NULL;
 

@@ -7,36 +7,51 @@
 
 #include "base/db_async.h"
 
-/* Turns due notifications into pushes and ends expired ones. One row: how many were due, at most
- * batch. */
-void outbox_expand(struct db_async *db, int batch, db_async_cb cb, void *user);
-
-enum outbox_column {
-    OUTBOX_COL_ID,
-    OUTBOX_COL_DEVICE,
-    OUTBOX_COL_EPOCH,   /* of this claim */
-    OUTBOX_COL_ATTEMPT, /* attempts made so far */
-    OUTBOX_COL_TITLE,
-    OUTBOX_COL_BODY,
-    OUTBOX_COL_URL,
-    OUTBOX_COL_CLASS,
-    OUTBOX_COL_CREATED,
-    OUTBOX_COL_EXPIRES,
-    OUTBOX_COL_CHANNEL, /* the device's now; null = gone */
-    OUTBOX_COL_TOKEN,   /* null for mqtt */
-    OUTBOX_COL_FID,     /* null for mqtt */
-    OUTBOX_COL_SANDBOX, /* null but for apns */
-    OUTBOX_COL_TOKEN_AT,
-    OUTBOX_COL_PROVEN,
+enum outbox_column { /* of outbox_take and outbox_claim */
+                     OUTBOX_COL_ID,
+                     OUTBOX_COL_DEVICE,  /* null: nothing of it was claimed */
+                     OUTBOX_COL_EPOCH,   /* of this claim */
+                     OUTBOX_COL_ATTEMPT, /* attempts made so far */
+                     OUTBOX_COL_TITLE,
+                     OUTBOX_COL_BODY,
+                     OUTBOX_COL_URL,
+                     OUTBOX_COL_CLASS,
+                     OUTBOX_COL_CREATED,
+                     OUTBOX_COL_EXPIRES,
+                     OUTBOX_COL_CHANNEL, /* the device's now; null = gone */
+                     OUTBOX_COL_TOKEN,   /* null for mqtt */
+                     OUTBOX_COL_FID,     /* null for mqtt */
+                     OUTBOX_COL_SANDBOX, /* null but for apns */
+                     OUTBOX_COL_TOKEN_AT,
+                     OUTBOX_COL_PROVEN,
+                     OUTBOX_COL_UNSTORED, /* accepted before, but not stored */
+                     OUTBOX_COL_HOLD_MS,  /* an emergency keeps others out of APNs' store so long;
+                                             null = none */
+                     OUTBOX_COL_EMERGENCIES, /* a number that changes when an emergency begins or
+                                                ends */
 };
-/* Claims up to limit pushes that are due on a channel, most urgent first, for lease_ms; none
- * under a stop switch. */
-void outbox_claim(struct db_async *db, const char *channel, int limit, const char *owner,
-                  int64_t lease_ms, db_async_cb cb, void *user);
+
+/* Who claims. */
+struct outbox_claimer {
+    const char *owner;
+    int64_t lease_ms;
+};
+/* Turns at most batch due notifications into pushes and claims up to room of them on these
+ * channels. The first row has OUTBOX_COL_EMERGENCIES only; call again when others follow, with or
+ * without a device. */
+void outbox_take(struct db_async *db, const struct outbox_claimer *claimer, int batch,
+                 const char *const *channels, size_t n_channels, int room, db_async_cb cb,
+                 void *user);
+/* Claims up to room pushes that wait on a channel and are due, most urgent first; none under a stop
+ * switch. */
+void outbox_claim(struct db_async *db, const struct outbox_claimer *claimer, const char *channel,
+                  int room, db_async_cb cb, void *user);
+/* Ends what has expired, of at most batch notifications. */
+void outbox_expire(struct db_async *db, int batch, db_async_cb cb, void *user);
 
 /* What became of n claimed pushes; arrays are borrowed until the call returns. state: an outcome,
- * or "queued" to try again after delay_ms (on the channel where the device is by then). One row:
- * how many were still ours. */
+ * "queued" to try again after delay_ms (on the channel where the device is by then), or "unstored"
+ * to be looked at after delay_ms. One row: how many were still ours. */
 struct outbox_results {
     size_t n;
     const int64_t *notification;

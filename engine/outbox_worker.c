@@ -1,57 +1,51 @@
-/* See the header. One turn: expand what is due into pushes, claim some per channel, send while
- * there is room, hand the verdicts to the writer. */
+/* See the header. One turn: what is due becomes pushes and comes back claimed, what waits from
+ * earlier is claimed per channel, both are sent while there is room, and the verdicts go to the
+ * writer. All statements use one connection, so a later answer never knows less.
+ *
+ * A claim says for which devices an emergency is live. When one is released while pushes wait here
+ * unsent, they go back and are claimed anew: until this process has looked again, nothing leaves.
+ */
 #include "engine/outbox_worker.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "engine/outbox.h"
+#include "engine/outbox_item.h"
 #include "engine/outbox_store.h"
 #include "engine/outbox_writer.h"
-#include "engine/outcome.h"
 #include "engine/push_id.h"
-#include "engine/retry_policy.h"
 
-#define EXPAND_BATCH       500
-#define HOLD_MAX           500 /* pushes claimed per channel, sent or not */
-#define RETRY_AFTER_MAX_MS INT64_C(1800000)
+#define TAKE_BATCH   1000
+#define EXPIRE_BATCH 500
+#define HOLD_MAX     2000 /* pushes claimed per channel, sent or not */
 
 struct worker_channel {
     struct outbox_worker *worker;
     struct channel *channel;
     const struct channel_ops *ops; /* the channel's: they outlive it */
-    GQueue waiting;                /* struct item *: claimed, not sent */
+    GQueue waiting;                /* struct outbox_item *: claimed, not sent */
     GQueue sent;                   /* not answered */
+    unsigned asked;                /* the claims on their way may bring so many */
     bool claiming;
     bool claim_again; /* the last claim was full, or something happened meanwhile */
 };
 
-/* One claimed push. */
-struct item {
-    GList link; /* in waiting or sent */
-    struct push push;
-    struct worker_channel *channel;
-    struct outbox_result result; /* grows until it is handed to the writer */
-    int64_t expires_utc_us;
-    int64_t token_at_us;
-    int64_t lease_until_mono_us;
-    bool proven;
-    struct channel_payload *payload;
-};
-
 struct outbox_worker {
     struct outbox_worker_options options;
+    struct outbox_claimer claimer;
     struct worker_channel channels[FANOUT_CHANNELS_MAX];
     struct outbox_writer *writer;
-    bool expanding, expand_again;
+    bool taking, take_again;
+    int64_t emergencies;                /* OUTBOX_COL_EMERGENCIES of the last answer */
+    unsigned releases, releases_looked; /* notified; before the last answered outbox_take */
     bool draining;
     void (*drained)(void *user);
     void *drained_user;
     guint poll_timer;
 };
 
-static void claim(struct worker_channel *c);
+static void refill(struct outbox_worker *w);
 
 static int64_t mono_us(const struct outbox_worker *w)
 {
@@ -63,19 +57,11 @@ static int64_t utc_us(const struct outbox_worker *w)
     return w->options.clock->utc_us(w->options.clock);
 }
 
-static void item_free(struct item *item)
-{
-    if (item->payload != NULL)
-        item->channel->ops->payload_free(item->payload);
-    g_free(item->result.token);
-    g_free(item);
-}
-
 static void check_drained(struct outbox_worker *w)
 {
     void (*drained)(void *) = w->drained;
 
-    if (!w->draining || drained == NULL || !outbox_writer_idle(w->writer))
+    if (!w->draining || drained == NULL || w->taking || !outbox_writer_idle(w->writer))
         return;
     for (size_t i = 0; i < w->options.n_channels; i++)
         if (w->channels[i].sent.length > 0 || w->channels[i].waiting.length > 0 ||
@@ -86,79 +72,58 @@ static void check_drained(struct outbox_worker *w)
 }
 
 /* Hands the result to the writer and frees the item, which is in no queue any more. */
-static void finish(struct item *item, const char *state, int64_t delay_ms, const char *reason)
+static void finish(struct outbox_worker *w, struct outbox_item *item)
 {
-    struct outbox_writer *writer = item->channel->worker->writer;
-
-    item->result.state = state;
-    item->result.delay_ms = delay_ms;
-    item->result.reason = reason;
-    outbox_writer_add(writer, &item->result);
+    outbox_writer_add(w->writer, &item->result);
     item->result.token = NULL;
-    item_free(item);
+    outbox_item_free(item);
+}
+
+static void put_back(struct worker_channel *c, struct outbox_item *item)
+{
+    outbox_item_put_back(item);
+    finish(c->worker, item);
+    c->claim_again = true;
 }
 
 static void written(void *user)
 {
     struct outbox_worker *w = user;
 
-    for (size_t i = 0; i < w->options.n_channels; i++)
-        claim(&w->channels[i]);
+    refill(w);
     check_drained(w);
-}
-
-/* ---- verdicts ---- */
-
-static void learn_from(struct item *item, const struct verdict *verdict)
-{
-    bool registered_since =
-        verdict->dead_since_utc_us != 0 && item->token_at_us > verdict->dead_since_utc_us;
-
-    item->result.token_dead =
-        verdict->kind == VERDICT_DEAD_TOKEN && item->result.token != NULL && !registered_since;
-    item->result.token_proven =
-        verdict->kind == VERDICT_ACCEPTED && item->result.token != NULL && !item->proven;
-    if (verdict->kind != VERDICT_NOT_SENT)
-        item->result.attempt++;
 }
 
 static void answered(struct push *push, const struct verdict *verdict)
 {
-    struct item *item = push->owner;
-    struct worker_channel *c = item->channel;
+    struct outbox_item *item = push->owner;
+    struct worker_channel *c = item->owner;
     struct outbox_worker *w = c->worker;
-    int64_t now = utc_us(w);
-    struct retry_input input = {.verdict = *verdict,
-                                .tried_at_once = true,
-                                .first_utc_us = now,
-                                .now_utc_us = now,
-                                .expires_utc_us = item->expires_utc_us,
-                                .payload_proven = true,
-                                .random01 = g_random_double()};
     struct retry_decision decision;
+    int64_t now = utc_us(w);
 
     g_queue_unlink(&c->sent, &item->link);
-    learn_from(item, verdict);
-    input.attempts = item->result.attempt;
-    /* At least once: what may have arrived is sent again, and the app drops the repeat. */
-    if (verdict->kind == VERDICT_UNKNOWN)
-        input.verdict.kind = VERDICT_TRANSIENT;
-    input.verdict.retry_after_ms = MIN(verdict->retry_after_ms, RETRY_AFTER_MAX_MS);
-    retry_decide(&input, &decision);
+    outbox_item_judge(item, verdict, now, &decision);
     if (decision.stop_channel)
         fanout_channel_stop(w->options.fanout, c->channel, verdict->reason);
     if (decision.gate_until_utc_us > now)
         fanout_channel_gate(w->options.fanout, c->channel,
                             (decision.gate_until_utc_us - now) / USEC_PER_MSEC);
-    if (decision.step == RETRY_STEP_SETTLE)
-        finish(item, outcome_name(decision.outcome), 0, verdict->reason);
-    else
-        finish(item, "queued", (decision.next_utc_us - now) / USEC_PER_MSEC, verdict->reason);
-    claim(c);
+    finish(w, item);
+    refill(w);
     check_drained(w);
 }
 
 /* ---- sending ---- */
+
+static bool may_send(const struct worker_channel *c)
+{
+    const struct outbox_worker *w = c->worker;
+
+    return w->releases_looked == w->releases &&
+           !fanout_emergency_waiting(w->options.fanout, c->channel) &&
+           !fanout_channel_closed(w->options.fanout, c->channel);
+}
 
 /* A connection of the lane with room; -1 when none. */
 static int find_slot(struct worker_channel *c, enum lane lane)
@@ -172,7 +137,7 @@ static int find_slot(struct worker_channel *c, enum lane lane)
     return -1;
 }
 
-static void send_item(struct worker_channel *c, struct item *item, unsigned slot)
+static void send_item(struct worker_channel *c, struct outbox_item *item, unsigned slot)
 {
     struct push *push = &item->push;
 
@@ -183,31 +148,44 @@ static void send_item(struct worker_channel *c, struct item *item, unsigned slot
     c->channel->ops->send(c->channel, push);
 }
 
+/* What must not leave as it is goes out of the queue: by now it may be another's, or what it knows
+ * of emergencies is out of date. */
+static bool is_fresh(struct worker_channel *c, struct outbox_item *item)
+{
+    struct outbox_worker *w = c->worker;
+    bool lapsed = item->lease_until_mono_us <= mono_us(w);
+
+    if (!lapsed && item->emergencies == w->emergencies)
+        return true;
+    g_queue_unlink(&c->waiting, &item->link);
+    if (lapsed)
+        outbox_item_free(item);
+    else
+        put_back(c, item);
+    return false;
+}
+
 /* Sends what waits, most urgent first; a full lane does not hold up the others. */
 static void pump(struct worker_channel *c)
 {
-    struct outbox_worker *w = c->worker;
     bool full[LANE_COUNT] = {false};
     bool any = false;
     GList *next;
 
-    if (fanout_emergency_waiting(w->options.fanout, c->channel) ||
-        fanout_channel_closed(w->options.fanout, c->channel))
+    if (!may_send(c))
         return;
     for (GList *at = c->waiting.head; at != NULL; at = next) {
-        struct item *item = at->data;
-        int slot = full[item->push.lane] ? -1 : find_slot(c, item->push.lane);
+        struct outbox_item *item = at->data;
+        int slot;
         next = at->next;
+        if (!is_fresh(c, item))
+            continue;
+        slot = full[item->push.lane] ? -1 : find_slot(c, item->push.lane);
         if (slot < 0) {
             full[item->push.lane] = true;
             continue;
         }
-        if (item->lease_until_mono_us <= mono_us(w)) { /* by now it may be another's */
-            g_queue_unlink(&c->waiting, at);
-            item_free(item);
-            continue;
-        }
-        if (fanout_quota_take(w->options.fanout, c->channel, 1) == 0)
+        if (fanout_quota_take(c->worker->options.fanout, c->channel, 1) == 0)
             break;
         g_queue_unlink(&c->waiting, at);
         send_item(c, item, (unsigned)slot);
@@ -217,184 +195,241 @@ static void pump(struct worker_channel *c)
         c->channel->ops->flush(c->channel);
 }
 
+static void pump_all(struct outbox_worker *w)
+{
+    for (size_t i = 0; i < w->options.n_channels; i++)
+        pump(&w->channels[i]);
+}
+
 /* ---- claiming ---- */
 
-static enum lane lane_of(const struct worker_channel *c, const struct item *item, bool sandbox)
+/* One answer of outbox_take or outbox_claim on its way. */
+struct claim_call {
+    struct outbox_worker *worker;
+    struct worker_channel *channel; /* of a claim */
+    int64_t asked_mono_us;
+    unsigned limit;
+    unsigned releases;              /* notified when it was asked */
+    bool asks[FANOUT_CHANNELS_MAX]; /* a take: from which channels */
+};
+
+static struct claim_call *claim_call_new(struct outbox_worker *w, struct worker_channel *c,
+                                         unsigned limit)
 {
-    if (sandbox)
-        return LANE_SANDBOX;
-    if (item->proven || c->channel->ops->slots(c->channel, LANE_UNPROVEN) == 0)
-        return LANE_PROVEN;
-    return LANE_UNPROVEN;
+    struct claim_call *call = g_new0(struct claim_call, 1);
+
+    call->worker = w;
+    call->channel = c;
+    call->asked_mono_us = mono_us(w);
+    call->limit = limit;
+    call->releases = w->releases;
+    return call;
 }
 
-static struct channel_payload *render(struct worker_channel *c, const PGresult *res, int row,
-                                      GError **error)
+static unsigned held(const struct worker_channel *c)
 {
-    struct message message;
-    char alert_id[32];
-
-    outbox_message(db_get_text(res, row, OUTBOX_COL_TITLE), db_get_text(res, row, OUTBOX_COL_BODY),
-                   db_get_text(res, row, OUTBOX_COL_URL), db_get_text(res, row, OUTBOX_COL_CLASS),
-                   db_get_i64(res, row, OUTBOX_COL_ID), db_get_utc_us(res, row, OUTBOX_COL_CREATED),
-                   db_get_utc_us(res, row, OUTBOX_COL_EXPIRES), alert_id, &message);
-    return c->channel->ops->render(c->channel, &message, error);
+    return c->waiting.length + c->sent.length + c->asked;
 }
 
-static struct item *item_new(struct worker_channel *c, const PGresult *res, int row,
-                             int64_t asked_mono_us)
+/* Half of what may be held is free, and what is claimed could leave. */
+static bool may_claim(const struct worker_channel *c)
+{
+    return !c->worker->draining && held(c) <= HOLD_MAX / 2 && may_send(c);
+}
+
+/* Queues a claimed push, or says at once why it will not be sent. */
+static void accept(struct worker_channel *c, const PGresult *res, int row,
+                   const struct claim_call *call)
 {
     struct outbox_worker *w = c->worker;
-    struct item *item = g_new0(struct item, 1);
+    int64_t now = utc_us(w);
+    struct outbox_item *item = outbox_item_new(res, row, c->channel, now);
 
-    item->channel = c;
-    item->link.data = item;
-    item->result = (struct outbox_result){
-        .notification_id = db_get_i64(res, row, OUTBOX_COL_ID),
-        .device_id = db_get_i64(res, row, OUTBOX_COL_DEVICE),
-        .epoch = (int32_t)db_get_i64(res, row, OUTBOX_COL_EPOCH),
-        .attempt = (int32_t)db_get_i64(res, row, OUTBOX_COL_ATTEMPT),
-        .channel = c->channel->name,
-        .token = g_strdup(db_get_text(res, row, OUTBOX_COL_TOKEN)),
-    };
-    item->expires_utc_us = db_get_utc_us(res, row, OUTBOX_COL_EXPIRES);
-    item->token_at_us = db_get_utc_us(res, row, OUTBOX_COL_TOKEN_AT);
-    item->proven = db_get_bool(res, row, OUTBOX_COL_PROVEN);
-    item->lease_until_mono_us = asked_mono_us + w->options.lease_ms * USEC_PER_MSEC;
-    item->push = (struct push){
-        .token = item->result.token != NULL ? item->result.token : "",
-        .is_fid = !db_is_null(res, row, OUTBOX_COL_FID) && db_get_bool(res, row, OUTBOX_COL_FID),
-        .device_id = item->result.device_id,
-        .lane = lane_of(c, item,
-                        !db_is_null(res, row, OUTBOX_COL_SANDBOX) &&
-                            db_get_bool(res, row, OUTBOX_COL_SANDBOX)),
-        .done = answered,
-        .owner = item,
-    };
-    return item;
+    item->owner = c;
+    item->push.done = answered;
+    item->lease_until_mono_us = call->asked_mono_us + w->claimer.lease_ms * USEC_PER_MSEC;
+    if (w->draining)
+        put_back(c, item);
+    else if (outbox_item_prepare(item, res, row, c->channel, now))
+        g_queue_push_tail_link(&c->waiting, &item->link);
+    else
+        finish(w, item);
 }
 
-/* Sends it, or says at once why not. */
-static void take(struct worker_channel *c, const PGresult *res, int row, int64_t asked_mono_us)
+static struct worker_channel *find_channel(struct outbox_worker *w, const char *name)
 {
-    struct item *item = item_new(c, res, row, asked_mono_us);
-    const char *channel = db_get_text(res, row, OUTBOX_COL_CHANNEL);
-    g_autoptr(GError) error = NULL;
-
-    if (channel == NULL || strcmp(channel, "none") == 0) {
-        finish(item, "DEAD_TOKEN", 0, "unregistered");
-    } else if (item->expires_utc_us <= utc_us(c->worker)) {
-        finish(item, "EXPIRED", 0, "");
-    } else if (strcmp(channel, c->channel->name) != 0) {
-        finish(item, "queued", 0, "moved");
-    } else if (c->worker->draining) {
-        finish(item, "queued", 0, "");
-    } else {
-        item->payload = render(c, res, row, &error);
-        item->push.payload = item->payload;
-        if (item->payload != NULL)
-            g_queue_push_tail_link(&c->waiting, &item->link);
-        else
-            finish(item, "REJECTED_PAYLOAD", 0, "too_large");
-    }
+    for (size_t i = 0; i < w->options.n_channels; i++)
+        if (strcmp(w->channels[i].channel->name, name) == 0)
+            return &w->channels[i];
+    return NULL;
 }
-
-struct claim_call {
-    struct worker_channel *channel;
-    int64_t asked_mono_us;
-    int limit;
-};
 
 static void claimed(PGresult *res, const GError *error, void *user)
 {
     g_autofree struct claim_call *call = user;
     struct worker_channel *c = call->channel;
+    struct outbox_worker *w = call->worker;
 
     c->claiming = false;
+    c->asked -= call->limit;
     if (error != NULL) {
         log_event(LOG_LEVEL_WARN, "outbox_unclaimed", LOG_STR("error", error->message));
-        check_drained(c->worker);
+        check_drained(w);
         return; /* the next poll asks again */
     }
-    if (PQntuples(res) == call->limit)
+    if (PQntuples(res) == (int)call->limit)
         c->claim_again = true;
+    if (PQntuples(res) > 0)
+        w->emergencies = db_get_i64(res, 0, OUTBOX_COL_EMERGENCIES);
     for (int row = 0; row < PQntuples(res); row++)
-        take(c, res, row, call->asked_mono_us);
+        accept(c, res, row, call);
     pump(c);
-    claim(c);
-    check_drained(c->worker);
+    refill(w);
+    check_drained(w);
 }
 
-/* Asks for more when there is something and half of what may be held is free. */
 static void claim(struct worker_channel *c)
 {
     struct outbox_worker *w = c->worker;
-    unsigned held = c->waiting.length + c->sent.length;
-    struct claim_call *call;
+    unsigned limit = HOLD_MAX - held(c);
 
-    if (c->claiming || w->draining || !c->claim_again || held > HOLD_MAX / 2 ||
-        fanout_emergency_waiting(w->options.fanout, c->channel) ||
-        fanout_channel_closed(w->options.fanout, c->channel))
+    if (c->claiming || !c->claim_again || !may_claim(c))
         return;
     c->claiming = true;
     c->claim_again = false;
-    call = g_new(struct claim_call, 1);
-    *call = (struct claim_call){c, mono_us(w), (int)(HOLD_MAX - held)};
-    outbox_claim(w->options.db, c->channel->name, call->limit, w->options.owner,
-                 w->options.lease_ms, claimed, call);
+    c->asked += limit;
+    outbox_claim(w->options.db, &w->claimer, c->channel->name, (int)limit, claimed,
+                 claim_call_new(w, c, limit));
+}
+
+static void taken(PGresult *res, const GError *error, void *user)
+{
+    g_autofree struct claim_call *call = user;
+    struct outbox_worker *w = call->worker;
+
+    w->taking = false;
+    for (size_t i = 0; i < w->options.n_channels; i++)
+        if (call->asks[i])
+            w->channels[i].asked -= call->limit;
+    if (error != NULL) {
+        log_event(LOG_LEVEL_WARN, "outbox_untaken", LOG_STR("error", error->message));
+        check_drained(w);
+        return;
+    }
+    w->releases_looked = call->releases;
+    w->emergencies = db_get_i64(res, 0, OUTBOX_COL_EMERGENCIES);
+    if (PQntuples(res) > 1)
+        w->take_again = true;
+    for (int row = 1; row < PQntuples(res); row++)
+        if (!db_is_null(res, row, OUTBOX_COL_DEVICE))
+            accept(find_channel(w, db_get_text(res, row, OUTBOX_COL_CHANNEL)), res, row, call);
+    pump_all(w);
+    refill(w);
+    check_drained(w);
+}
+
+/* Asks for what is due. only_look: also when no channel can have it, to know of emergencies and
+ * for other processes. */
+static void take(struct outbox_worker *w, bool only_look)
+{
+    struct claim_call *call;
+    const char *names[FANOUT_CHANNELS_MAX];
+    size_t n = 0;
+    unsigned room = HOLD_MAX;
+
+    if (w->taking || w->draining)
+        return;
+    call = claim_call_new(w, NULL, 0);
+    for (size_t i = 0; i < w->options.n_channels; i++) {
+        struct worker_channel *c = &w->channels[i];
+        call->asks[i] = may_claim(c);
+        if (call->asks[i]) {
+            names[n++] = c->channel->name;
+            room = MIN(room, HOLD_MAX - held(c));
+        }
+    }
+    if (n == 0 && !only_look) {
+        g_free(call);
+        return;
+    }
+    w->taking = true;
+    w->take_again = false;
+    call->limit = MIN(room, TAKE_BATCH);
+    for (size_t i = 0; i < w->options.n_channels; i++)
+        if (call->asks[i])
+            w->channels[i].asked += call->limit;
+    outbox_take(w->options.db, &w->claimer, TAKE_BATCH, names, n, (int)call->limit, taken, call);
+}
+
+static void refill(struct outbox_worker *w)
+{
+    if (w->take_again)
+        take(w, w->releases != w->releases_looked);
+    for (size_t i = 0; i < w->options.n_channels; i++)
+        claim(&w->channels[i]);
 }
 
 /* ---- the loop ---- */
 
-static void expand(struct outbox_worker *w);
-
-static void expanded(PGresult *res, const GError *error, void *user)
+static void look(struct outbox_worker *w)
 {
-    struct outbox_worker *w = user;
+    w->take_again = true;
+    take(w, true);
+}
 
-    w->expanding = false;
-    if (error != NULL) {
-        log_event(LOG_LEVEL_WARN, "outbox_unexpanded", LOG_STR("error", error->message));
-        return;
-    }
-    if (db_get_i64(res, 0, 0) == EXPAND_BATCH)
-        w->expand_again = true;
+static void claim_all(struct outbox_worker *w)
+{
     for (size_t i = 0; i < w->options.n_channels; i++) {
         w->channels[i].claim_again = true;
         claim(&w->channels[i]);
     }
-    if (w->expand_again)
-        expand(w);
 }
 
-static void expand(struct outbox_worker *w)
+static void expired(PGresult *res, const GError *error, void *user)
 {
-    if (w->draining)
-        return;
-    if (w->expanding) {
-        w->expand_again = true;
-        return;
-    }
-    w->expanding = true;
-    w->expand_again = false;
-    outbox_expand(w->options.db, EXPAND_BATCH, expanded, w);
+    (void)res;
+    (void)user;
+    if (error != NULL)
+        log_event(LOG_LEVEL_WARN, "outbox_unexpired", LOG_STR("error", error->message));
 }
 
 static gboolean poll_tick(gpointer data)
 {
     struct outbox_worker *w = data;
 
-    for (size_t i = 0; i < w->options.n_channels; i++)
-        pump(&w->channels[i]);
-    expand(w);
+    if (w->draining)
+        return G_SOURCE_CONTINUE;
+    pump_all(w);
+    outbox_expire(w->options.db, EXPIRE_BATCH, expired, w);
+    look(w);
+    claim_all(w);
     return G_SOURCE_CONTINUE;
 }
 
+/* "queued": another process has made pushes that this one may send. */
 static void notified(const char *channel, const char *payload, void *user)
 {
+    struct outbox_worker *w = user;
+
     (void)channel;
-    (void)payload;
-    expand(user);
+    if (strcmp(payload, "queued") == 0) {
+        claim_all(w);
+    } else {
+        w->take_again = true;
+        take(w, false);
+    }
+}
+
+/* An emergency was released: nothing leaves before its devices are known. */
+static void emergency_released(const char *channel, const char *payload, void *user)
+{
+    struct outbox_worker *w = user;
+
+    (void)channel;
+    if (strcmp(payload, "emergency") != 0)
+        return;
+    w->releases++;
+    look(w);
 }
 
 static void spare_room(struct channel *channel, void *user)
@@ -402,10 +437,9 @@ static void spare_room(struct channel *channel, void *user)
     struct outbox_worker *w = user;
 
     for (size_t i = 0; i < w->options.n_channels; i++)
-        if (w->channels[i].channel == channel) {
+        if (w->channels[i].channel == channel)
             pump(&w->channels[i]);
-            claim(&w->channels[i]);
-        }
+    refill(w);
 }
 
 struct outbox_worker *outbox_worker_new(const struct outbox_worker_options *options)
@@ -414,8 +448,8 @@ struct outbox_worker *outbox_worker_new(const struct outbox_worker_options *opti
 
     assert(options->n_channels <= FANOUT_CHANNELS_MAX);
     w->options = *options;
-    if (w->options.lease_ms == 0)
-        w->options.lease_ms = OUTBOX_LEASE_MS;
+    w->claimer = (struct outbox_claimer){options->owner, options->lease_ms != 0 ? options->lease_ms
+                                                                                : OUTBOX_LEASE_MS};
     w->writer = outbox_writer_new(options->db, written, w);
     for (size_t i = 0; i < options->n_channels; i++) {
         w->channels[i].worker = w;
@@ -426,8 +460,9 @@ struct outbox_worker *outbox_worker_new(const struct outbox_worker_options *opti
     }
     fanout_on_spare_room(options->fanout, spare_room, w);
     db_async_listen(options->db, "loa_outbox", notified, w);
+    db_async_listen(options->db, "loa_fanout", emergency_released, w);
     w->poll_timer = g_timeout_add((guint)options->poll_ms, poll_tick, w);
-    expand(w);
+    poll_tick(w);
     return w;
 }
 
@@ -439,7 +474,7 @@ void outbox_worker_drain(struct outbox_worker *w, void (*done)(void *user), void
     for (size_t i = 0; i < w->options.n_channels; i++) {
         GList *link;
         while ((link = g_queue_pop_head_link(&w->channels[i].waiting)) != NULL)
-            finish(link->data, "queued", 0, "");
+            put_back(&w->channels[i], link->data);
     }
     check_drained(w);
 }
@@ -449,7 +484,7 @@ static void queue_free_items(GQueue *queue)
     GList *link;
 
     while ((link = g_queue_pop_head_link(queue)) != NULL)
-        item_free(link->data);
+        outbox_item_free(link->data);
 }
 
 void outbox_worker_free(struct outbox_worker *w)

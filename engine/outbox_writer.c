@@ -45,7 +45,7 @@ static void count(const GArray *results)
     for (guint i = 0; i < results->len; i++) {
         const struct outbox_result *r = &g_array_index(results, struct outbox_result, i);
         char label[48];
-        if (strcmp(r->state, "queued") == 0)
+        if (strcmp(r->state, "queued") == 0 || strcmp(r->state, "unstored") == 0)
             continue;
         g_snprintf(label, sizeof(label), "%s/%s", r->channel, r->state);
         metric_add(METRIC_OUTBOX_SENT, label, 1);

@@ -16,7 +16,8 @@ struct outbox_result {
     int32_t epoch;
     int32_t attempt;     /* made so far */
     const char *channel; /* static */
-    const char *state;   /* static: an outcome's name, or "queued" to try again after delay_ms */
+    const char *state;   /* static: an outcome's name; "queued" to try again after delay_ms,
+                            "unstored" to look again after it */
     int64_t delay_ms;
     const char *reason; /* static */
     char *token;        /* owned by the result; NULL for mqtt */

@@ -1,5 +1,6 @@
-/* Receipts: a device says that it has shown or opened an alert. Counted once per device, confirmed
- * to the device only when the row is durable; the device repeats until then. */
+/* Receipts: a device says that it has shown or opened an alert, or a notification (whose alert id
+ * is "n" and its number). Counted once per device, confirmed to the device only when the row is
+ * durable; the device repeats until then. */
 #ifndef LOA_ENGINE_RECEIPT_H
 #define LOA_ENGINE_RECEIPT_H
 
@@ -33,7 +34,8 @@ struct receipt {
 
 enum receipt_result {
     RECEIPT_STORED,  /* durable, also when it was there before: confirm it */
-    RECEIPT_UNKNOWN, /* no such released alert version, or no such device: do not confirm */
+    RECEIPT_UNKNOWN, /* no such released alert version, no such device, or no notification of it: do
+                        not confirm */
 };
 
 /* Reads {"alert":…,"v":…,"event":…} from the reader's object; what is wrong is noted as complaints

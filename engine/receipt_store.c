@@ -26,7 +26,7 @@ const char receipt_store_sql[] =
     "shown_at = coalesce(r.shown_at, excluded.shown_at), "
     "opened_at = coalesce(r.opened_at, excluded.opened_at) "
     "WHERE r.shown_at IS NULL OR (r.opened_at IS NULL AND excluded.opened_at IS NOT NULL)) "
-    "SELECT n - 1 FROM told";
+    "SELECT n - 1 FROM told UNION ALL SELECT * FROM outbox_receipts($1, $2, $3, $4)";
 
 struct db_params *receipt_store_params(const struct receipt *receipts, size_t n)
 {

@@ -490,13 +490,13 @@ static void test_outbox(void **state)
     g_autoptr(GError) error = NULL;
 
     (void)state;
-    assert_true(outbox_enqueue(rig->db, &notification, &error));
-    rig_until(rig, "SELECT count(*) FROM notification WHERE state = 'dead'", 30, false);
+    assert_true(outbox_enqueue(rig->db, &notification, 1, &error));
+    rig_until(rig, "SELECT count(*) FROM notification_status WHERE state = 'dead'", 30, false);
     type_lines(dead, G_N_ELEMENTS(dead));
     rig_exec(rig, "UPDATE device SET account_id = (SELECT id FROM account WHERE name = 'an')"
                   " WHERE id = 1");
     type_lines(retried, G_N_ELEMENTS(retried));
-    rig_until(rig, "SELECT count(*) FROM notification WHERE state = 'done'", 30, false);
+    rig_until(rig, "SELECT count(*) FROM notification_status WHERE state = 'done'", 30, false);
     type_lines(done, G_N_ELEMENTS(done));
 }
 

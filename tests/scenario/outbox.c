@@ -54,7 +54,7 @@ static void enqueue(struct rig *rig, int citizen, int event)
     g_autoptr(GError) error = NULL;
 
     for (int i = 0; i < 2; i++)
-        if (!outbox_enqueue(rig->db, &notification, &error))
+        if (!outbox_enqueue(rig->db, &notification, 1, &error))
             fail_msg("%s", error->message);
 }
 
@@ -85,8 +85,9 @@ static bool settled(void *user)
         siege->next_us = g_get_monotonic_time() + g_rand_int_range(siege->random, 50000, 400000);
     }
     return siege->told == (ACCOUNTS + ALONE) * EACH && siege->kills == KILLS &&
-           rig_i64(rig, "SELECT count(*) FROM notification WHERE state NOT IN ('done', 'dead')") ==
-               0;
+           rig_i64(
+               rig,
+               "SELECT count(*) FROM notification_status WHERE state NOT IN ('done', 'dead')") == 0;
 }
 
 /* Every live phone of a push channel was reached at least once per notification. */
@@ -119,10 +120,10 @@ static void assert_reached(struct rig *rig, const char *channel)
 static void assert_outbox(struct rig *rig)
 {
     assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification"), (ACCOUNTS + ALONE) * EACH);
-    assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification WHERE state = 'dead'"
+    assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification_status WHERE state = 'dead'"
                                   " AND dead_reason = 'no_device'"),
                      ALONE * EACH);
-    assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification WHERE state = 'done'"),
+    assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification_status WHERE state = 'done'"),
                      ACCOUNTS * EACH);
     /* Nothing is owed, and only dead tokens were not accepted. */
     assert_int_equal(rig_i64(rig, "SELECT count(*) FROM notification_push"

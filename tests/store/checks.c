@@ -39,12 +39,12 @@ static int set_up(void **state)
                       " attempt, first_at, next_at, if_expired, reason)"
                       " SELECT id, 6, 1, 1, 1, now(), now(), 6, 'x' FROM broadcast");
     stage_exec(stage, "INSERT INTO receipt SELECT id, 1, now(), NULL FROM broadcast");
-    stage_exec(stage,
-               "INSERT INTO notification (dedupe_key, device_id, title, body, expires_at,"
-               " state, settled_at) VALUES ('a', 1, 't', 'b', now() + interval '1 h', 'done',"
-               " now())");
+    stage_exec(stage, "INSERT INTO notification (dedupe_key, device_id, title, body, expires_at)"
+                      " VALUES ('a', 1, 't', 'b', now() + interval '1 h')");
     stage_exec(stage, "INSERT INTO notification_push (notification_id, device_id, channel, state,"
-                      " priority) SELECT id, 1, 'fcm', 'ACCEPTED', 5 FROM notification");
+                      " priority, expires_at)"
+                      " SELECT id, 1, 'fcm', 'ACCEPTED', 5, expires_at FROM notification");
+    stage_exec(stage, "INSERT INTO notification_end SELECT id, 'done' FROM notification");
     correction = stage_cancel(stage, original);
     return 0;
 }
@@ -124,10 +124,6 @@ static void test_each_notices(void **state)
         {"INSERT INTO receipt VALUES ($1, 99999, now(), NULL)", "080_receipts"},
         {"UPDATE receipt SET shown_at = NULL WHERE broadcast_id = $1", "080_receipts"},
         {"INSERT INTO receipt VALUES (999999, 1, now(), NULL)", "080_receipts"},
-        {"UPDATE notification SET state = 'sending'", "090_outbox"},
-        {"UPDATE notification_push SET state = 'EXPIRED'", "090_outbox"},
-        {"UPDATE notification_push SET state = 'queued'", "090_outbox"},
-        {"UPDATE notification SET state = 'dead'", "090_outbox"},
         {"UPDATE fanout_chunk SET communes = '{\"\"}', member_commune = '\\x00000000'"
          " WHERE broadcast_id = $2 AND chunk_no = 0",
          "060_corrections"},
@@ -144,6 +140,15 @@ static void test_each_notices(void **state)
          " FROM generate_series(1, 256) i), member_commune = '\\x0000000000000100'"
          " WHERE chunk_no = 0",
          "100_reach"},
+        {"DELETE FROM notification_end", "090_outbox"},
+        {"INSERT INTO notification_due SELECT id, 5, now() FROM notification", "090_outbox"},
+        {"INSERT INTO notification_end VALUES (999, 'dead', 'x')", "090_outbox"},
+        {"UPDATE notification_push SET state = 'EXPIRED'", "090_outbox"},
+        {"UPDATE notification_push SET state = 'queued'", "090_outbox"},
+        {"UPDATE notification_end SET state = 'dead', dead_reason = 'x'", "090_outbox"},
+        {"WITH e AS (DELETE FROM notification_end) UPDATE notification_push SET state = 'unstored',"
+         " shown_at = now()",
+         "090_outbox"},
     };
 
     (void)state;

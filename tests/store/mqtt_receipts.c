@@ -92,6 +92,30 @@ static void test_confirmed_when_durable(void **state)
     world_free(world);
 }
 
+/* A notification's receipt takes the same way and settles its push. */
+static void test_notification(void **state)
+{
+    struct world *world = world_new("mqtt_notification");
+    struct stage *stage = world->mqtt->stage;
+    (void)state;
+
+    stage_exec(stage, "INSERT INTO notification (dedupe_key, device_id, title, body, expires_at)"
+                      " VALUES ('a', 1, 't', 'b', now() + interval '1 h')");
+    stage_exec(stage, "INSERT INTO notification_push (notification_id, device_id, channel, state,"
+                      " priority, expires_at) SELECT id, 1, 'apns', 'unstored', 5, expires_at"
+                      " FROM notification");
+    send_receipt(world, "n2", 1, "shown"); /* no such notification */
+    send_receipt(world, "n1", 1, "shown");
+    testclient_until_messages(world->phone, 1);
+    const struct testmessage *message = testclient_messages(world->phone)->pdata[0];
+    assert_string_equal(message->payload,
+                        "{\"confirm\":[{\"alert\":\"n1\",\"v\":1,\"event\":\"shown\"}]}");
+    assert_int_equal(stage_i64(stage, "SELECT count(*) FROM notification_end WHERE state = 'done'"),
+                     1);
+    stage_assert_sums(stage);
+    world_free(world);
+}
+
 static void test_repeat_is_confirmed_again(void **state)
 {
     struct world *world = world_new("mqtt_repeat");
@@ -156,9 +180,8 @@ static void test_rate_of_one_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_confirmed_when_durable),
-        TEST(test_repeat_is_confirmed_again),
-        TEST(test_wrong_receipts),
+        TEST(test_confirmed_when_durable),    TEST(test_notification),
+        TEST(test_repeat_is_confirmed_again), TEST(test_wrong_receipts),
         TEST(test_rate_of_one_device),
     };
 

@@ -15,7 +15,8 @@
 #include "engine/outcome.h"
 #include "tests/support/testpg.h"
 
-#define WAIT_S 20
+#define WAIT_S   20
+#define UNSTORED " (not to be stored)"
 
 static void must(bool ok, GError *error)
 {
@@ -208,7 +209,8 @@ static struct channel_payload *script_render(struct channel *channel, const stru
 {
     (void)channel;
     (void)error;
-    return (struct channel_payload *)g_strdup(message->title);
+    return (struct channel_payload *)g_strconcat(message->title, message->store ? "" : UNSTORED,
+                                                 NULL);
 }
 
 static void script_payload_free(struct channel_payload *payload)
@@ -351,6 +353,11 @@ void script_answer_all(struct script_channel *script, enum verdict_kind kind)
     for (guint i = 0; i < script->held->len; i++)
         script_answer(script, script->held->pdata[i], &verdict);
     g_ptr_array_set_size(script->held, 0);
+}
+
+bool script_stored(const struct push *push)
+{
+    return !g_str_has_suffix((const char *)push->payload, UNSTORED);
 }
 
 int script_sends(const struct script_channel *script, int64_t device_id)

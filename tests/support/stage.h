@@ -64,6 +64,8 @@ struct script_channel {
 struct script_channel *script_channel_new(const char *name);
 /* Answers what was held. */
 void script_answer_all(struct script_channel *script, enum verdict_kind kind);
+/* The provider was allowed to keep it. */
+bool script_stored(const struct push *push);
 int script_sends(const struct script_channel *script, int64_t device_id);
 
 /* A delivery loop over script channels; the databases' connections are its own. */
