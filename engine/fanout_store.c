@@ -18,7 +18,7 @@
     "d.language,"                                                                                  \
     " d.realm, d.last_seen_at < now() - make_interval(days => " stale "::integer), d.token_at,"    \
     " d.proven_at IS NOT NULL, d.silent_information,"                                              \
-    " CASE WHEN d.channel = 'apns' OR lower(d.os) LIKE 'ios%' THEN"                                \
+    " CASE WHEN EXISTS (SELECT FROM live) AND device_behind_apns(d.channel, d.os) THEN"            \
     "   (SELECT (extract(epoch FROM max(live.until) - clock_timestamp()) * 1000)::bigint"          \
     "    FROM live WHERE live.communes IS NULL OR d.commune = ANY (live.communes)) END"
 
