@@ -241,8 +241,7 @@ static void message_answered(struct request *request, const struct http_client_r
                                     .status = (int)response->status,
                                     .body = response->body,
                                     .body_len = MIN(response->body_len, H2_ANSWER_BODY_MAX),
-                                    .retry_after = retry_after,
-                                    .apns_id = ""},
+                                    .retry_after = retry_after},
                 &verdict);
     switch (verdict.kind) {
     case VERDICT_ACCEPTED:

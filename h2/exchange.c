@@ -43,11 +43,8 @@ struct exchange *exchange_take(struct exchanges *all, const struct h2_request *r
         x->body[i] = request->body[i];
         x->body_left += request->body[i].len;
     }
-    x->answer = (struct h2_answer){.body = "",
-                                   .reason = "",
-                                   .retry_after = x->retry_after,
-                                   .apns_id = x->apns_id,
-                                   .tag = request->tag};
+    x->answer = (struct h2_answer){
+        .body = "", .reason = "", .retry_after = x->retry_after, .tag = request->tag};
     return x;
 }
 

@@ -32,7 +32,7 @@ struct exchange {
     void (*done)(const struct h2_answer *answer, void *owner, void *item);
     void *owner, *item;
     struct h2_answer answer;
-    char retry_after[H2_ANSWER_TEXT_MAX], apns_id[H2_ANSWER_TEXT_MAX];
+    char retry_after[H2_ANSWER_TEXT_MAX];
     char *buffer; /* H2_ANSWER_BODY_MAX + 1 bytes while a body comes, else NULL */
     size_t copied;
     char copy[]; /* header values */

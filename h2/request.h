@@ -44,10 +44,10 @@ struct h2_answer {
     enum h2_outcome outcome;
     const char *reason;      /* static; why there is no answer, "" when there is one */
     int status;              /* of H2_ANSWERED, else 0 */
-    const char *body;        /* borrowed until done returns; "" when empty; NUL-terminated */
+    const char *body;        /* borrowed until done returns; NUL-terminated; "" when empty, and of
+                                a 2xx, which nobody reads */
     size_t body_len;         /* at most H2_ANSWER_BODY_MAX */
     const char *retry_after; /* header as it came, "" when absent; borrowed like body */
-    const char *apns_id;     /* the same */
     uint32_t tag;            /* the request's */
 };
 

@@ -143,21 +143,23 @@ static void keep_text(char out[H2_ANSWER_TEXT_MAX], const uint8_t *value, size_t
     out[len] = '\0';
 }
 
+/* Most headers of an answer concern nobody: their stream is not even looked up. */
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
 {
-    struct exchange *x = exchange_of(h2, frame->hd.stream_id);
+    bool status = NAME_IS(name, name_len, ":status");
+    bool retry_after = NAME_IS(name, name_len, "retry-after");
+    struct exchange *x;
 
     (void)flags, (void)user;
-    if (x == NULL || x->state != EXCHANGE_OPEN)
+    if ((!status && !retry_after) || (x = exchange_of(h2, frame->hd.stream_id)) == NULL ||
+        x->state != EXCHANGE_OPEN)
         return 0;
-    if (NAME_IS(name, name_len, ":status") && value_len == 3) /* nghttp2 has checked the digits */
+    if (status && value_len == 3) /* nghttp2 has checked the digits */
         x->answer.status = (value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0');
-    else if (NAME_IS(name, name_len, "retry-after"))
+    else if (retry_after)
         keep_text(x->retry_after, value, value_len);
-    else if (NAME_IS(name, name_len, "apns-id"))
-        keep_text(x->apns_id, value, value_len);
     return 0;
 }
 
@@ -168,7 +170,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
     struct exchange *x = exchange_of(h2, stream_id);
 
     (void)flags;
-    if (x != NULL && x->state == EXCHANGE_OPEN)
+    if (x != NULL && x->state == EXCHANGE_OPEN && x->answer.status >= 300)
         exchange_answer_append(&s->all, x, data, len);
     return 0;
 }

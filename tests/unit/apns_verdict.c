@@ -61,8 +61,7 @@ static void judge(int status, const char *body, struct verdict *out)
                                .status = status,
                                .body = body,
                                .body_len = strlen(body),
-                               .retry_after = "",
-                               .apns_id = ""};
+                               .retry_after = ""};
 
     apns_verdict(&answer, out);
 }

@@ -182,8 +182,7 @@ static void test_every_documented_answer(void **state)
                                    .status = c->status,
                                    .body = c->body,
                                    .body_len = strlen(c->body),
-                                   .retry_after = c->retry_after,
-                                   .apns_id = ""};
+                                   .retry_after = c->retry_after};
         struct verdict v;
 
         fcm_verdict(&answer, &v);
@@ -211,8 +210,7 @@ static void test_no_answer(void **state)
         struct h2_answer answer = {.outcome = rows[i].outcome,
                                    .reason = "why",
                                    .body = "",
-                                   .retry_after = "",
-                                   .apns_id = ""};
+                                   .retry_after = ""};
         struct verdict v;
         fcm_verdict(&answer, &v);
         assert_int_equal(v.kind, rows[i].kind);

@@ -26,7 +26,7 @@ struct run {
     unsigned refusals;
     uint8_t *completed; /* per request, how often */
     char last_body[H2_ANSWER_BODY_MAX + 1];
-    char last_retry_after[H2_ANSWER_TEXT_MAX], last_apns_id[H2_ANSWER_TEXT_MAX];
+    char last_retry_after[H2_ANSWER_TEXT_MAX];
 };
 
 static inline void on_done(const struct h2_answer *answer, void *owner, void *item)
@@ -43,7 +43,6 @@ static inline void on_done(const struct h2_answer *answer, void *owner, void *it
         h2_pool_prove(run->pool, 0);
     g_strlcpy(run->last_body, answer->body, sizeof run->last_body);
     g_strlcpy(run->last_retry_after, answer->retry_after, sizeof run->last_retry_after);
-    g_strlcpy(run->last_apns_id, answer->apns_id, sizeof run->last_apns_id);
     if (answer->outcome == H2_NOT_SENT && run->again) {
         run->to_send++;
         return;
