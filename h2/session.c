@@ -9,6 +9,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "h2/blocks.h"
 #include "h2/exchange.h"
 
 #define FRAME_HEAD   9
@@ -20,6 +21,7 @@ struct h2_session {
     unsigned streams_max;
     int64_t timeout_us;
     struct exchanges all;
+    struct blocks blocks; /* nghttp2's memory */
 
     nghttp2_session *h2; /* NULL while closed */
     uint64_t made;       /* bytes put into the output since open */
@@ -254,7 +256,28 @@ void h2_session_free(struct h2_session *s)
         return;
     assert(s->h2 == NULL);
     exchanges_clear(&s->all);
+    blocks_clear(&s->blocks);
     g_free(s);
+}
+
+static void *h2_malloc(size_t size, void *user)
+{
+    return blocks_alloc(user, size);
+}
+
+static void *h2_calloc(size_t n, size_t size, void *user)
+{
+    return blocks_alloc_zeroed(user, n, size);
+}
+
+static void *h2_realloc(void *memory, size_t size, void *user)
+{
+    return blocks_resize(user, memory, size);
+}
+
+static void h2_free(void *memory, void *user)
+{
+    blocks_free(user, memory);
 }
 
 static nghttp2_session_callbacks *callbacks_new(void)
@@ -279,6 +302,7 @@ void h2_session_open(struct h2_session *s)
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 16384},
     };
+    nghttp2_mem memory = {&s->blocks, h2_malloc, h2_free, h2_calloc, h2_realloc};
     nghttp2_session_callbacks *cbs = callbacks_new();
     nghttp2_option *option;
 
@@ -286,7 +310,7 @@ void h2_session_open(struct h2_session *s)
     if (nghttp2_option_new(&option) != 0)
         g_error("out of memory");
     nghttp2_option_set_no_closed_streams(option, 1);
-    if (nghttp2_session_client_new2(&s->h2, cbs, s, option) != 0)
+    if (nghttp2_session_client_new3(&s->h2, cbs, s, option, &memory) != 0)
         g_error("out of memory");
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cbs);
