@@ -18,11 +18,26 @@
 /* A token that no phone has: BadDeviceToken proves everything but the phone. */
 #define DRY_RUN_TOKEN "0000000000000000000000000000000000000000000000000000000000000000"
 
+/* The headers of a request, in their order on the wire. */
+enum {
+    METHOD,
+    SCHEME,
+    AUTHORITY,
+    PATH,
+    AUTHORIZATION,
+    ID,
+    TOPIC,
+    PUSH_TYPE,
+    OF_PAYLOAD, /* and APNS_PAYLOAD_HEADERS - 1 more */
+    HEADERS = OF_PAYLOAD + APNS_PAYLOAD_HEADERS
+};
+
 struct apns {
     struct channel channel;
     const struct clock *clock;
     struct apns_style style;
     struct h2_pool *pools[LANE_COUNT]; /* NULL: no such lane */
+    struct h2_header headers[LANE_COUNT][OF_PAYLOAD];
     struct provider_token *token;
     char *topic;
     char *canary_token;
@@ -39,49 +54,60 @@ static struct apns *apns_of(const struct channel *channel)
 struct target {
     enum lane lane;
     unsigned slot;
-    const char *token;
+    const char *token; /* plain */
+    size_t token_len;
     const char *push_id; /* text */
 };
 
-static struct h2_header header(const char *name, const char *value, enum h2_index index, bool copy)
+#define HEADER(header_name, text, how, copied)                                                     \
+    (struct h2_header)                                                                             \
+    {                                                                                              \
+        .name = (header_name), .name_len = sizeof(header_name) - 1, .value = (text),               \
+        .value_len = (uint16_t)strlen(text), .index = (how), .copy = (copied)                      \
+    }
+
+/* What is the same for every request of a lane; path, authorization and apns-id get their values
+ * from send_request. Apple's advice on HPACK: path and authorization are never indexed, an apns-id
+ * only once; what stays the same for a whole broadcast is. */
+static void prepare_headers(const struct apns *apns, const struct h2_pool *pool,
+                            struct h2_header out[OF_PAYLOAD])
 {
-    return (struct h2_header){.name = name,
-                              .name_len = (uint16_t)strlen(name),
-                              .value = value,
-                              .value_len = (uint16_t)strlen(value),
-                              .index = index,
-                              .copy = copy};
+    out[METHOD] = HEADER(":method", "POST", H2_INDEX, false);
+    out[SCHEME] = HEADER(":scheme", "https", H2_INDEX, false);
+    out[AUTHORITY] = HEADER(":authority", h2_pool_authority(pool), H2_INDEX, false);
+    out[PATH] = HEADER(":path", "", H2_INDEX_NEVER, true);
+    out[AUTHORIZATION] = HEADER("authorization", "", H2_INDEX_NEVER, true);
+    out[ID] = HEADER("apns-id", "", H2_INDEX_FIRST, true);
+    out[TOPIC] = HEADER("apns-topic", apns->topic, H2_INDEX, false);
+    out[PUSH_TYPE] = HEADER("apns-push-type", "alert", H2_INDEX, false);
 }
 
-/* Apple's advice on HPACK: path and authorization are never indexed; what stays the same for a
- * whole broadcast is. The payload's headers are borrowed: the engine keeps it until done. */
+static void set_value(struct h2_header *header, const char *value, size_t len)
+{
+    header->value = value;
+    header->value_len = (uint16_t)len;
+}
+
+/* The payload's headers are borrowed: the engine keeps it until done. */
 static void send_request(struct apns *apns, const struct target *to,
                          const struct channel_payload *payload, struct h2_request *request)
 {
-    struct h2_pool *pool = apns->pools[to->lane];
+    struct h2_header headers[HEADERS];
     char path[sizeof(PATH_PREFIX) + APNS_TOKEN_MAX];
+    const char *bearer = provider_token_header(apns->token, &request->tag);
 
-    g_snprintf(path, sizeof(path), PATH_PREFIX "%s", to->token);
-    const struct h2_header headers[] = {
-        header(":method", "POST", H2_INDEX, false),
-        header(":scheme", "https", H2_INDEX, false),
-        header(":authority", h2_pool_authority(pool), H2_INDEX, false),
-        header(":path", path, H2_INDEX_NEVER, true),
-        header("authorization", provider_token_header(apns->token, &request->tag), H2_INDEX_NEVER,
-               true),
-        header("apns-id", to->push_id, H2_INDEX_FIRST, true),
-        header("apns-topic", apns->topic, H2_INDEX, false),
-        header("apns-push-type", "alert", H2_INDEX, false),
-        header("apns-priority", payload->priority, H2_INDEX, false),
-        header("apns-expiration", payload->expiration, H2_INDEX, false),
-        header("apns-collapse-id", payload->collapse_id, H2_INDEX, false),
-    };
-
+    memcpy(path, PATH_PREFIX, sizeof(PATH_PREFIX) - 1);
+    memcpy(path + sizeof(PATH_PREFIX) - 1, to->token, to->token_len);
+    memcpy(headers, apns->headers[to->lane], sizeof(*headers) * OF_PAYLOAD);
+    memcpy(headers + OF_PAYLOAD, payload->headers, sizeof(payload->headers));
+    set_value(&headers[PATH], path, sizeof(PATH_PREFIX) - 1 + to->token_len);
+    set_value(&headers[AUTHORIZATION], bearer, strlen(bearer));
+    set_value(&headers[ID], to->push_id, PUSH_ID_TEXT - 1);
     request->headers = headers;
-    request->n_headers = G_N_ELEMENTS(headers);
+    request->n_headers = HEADERS;
     request->body[0] = (struct h2_piece){payload->body, payload->body_len};
     request->n_pieces = 1;
-    h2_pool_send(pool, to->slot, request);
+    h2_pool_send(apns->pools[to->lane], to->slot, request);
 }
 
 /* What an answer says about the connection and our credentials, beyond the device. */
@@ -167,7 +193,8 @@ static gboolean dry_run_look(gpointer data)
         run->look = 0;
         push_id_make(id_bytes, 0, apns->clock->utc_us(apns->clock), 0);
         push_id_text(id_bytes, id);
-        send_request(apns, &(struct target){LANE_UNPROVEN, 0, token, id}, run->payload,
+        send_request(apns, &(struct target){LANE_UNPROVEN, 0, token, strlen(token), id},
+                     run->payload,
                      &(struct h2_request){.done = dry_run_done, .owner = apns, .item = run});
         h2_pool_flush(pool);
         return G_SOURCE_REMOVE;
@@ -255,16 +282,17 @@ static void apns_send(struct channel *channel, struct push *push)
 {
     struct apns *apns = apns_of(channel);
     struct h2_request request = {.done = push_done, .owner = apns, .item = push};
+    size_t token_len = apns_token_length(push->token);
     char id[PUSH_ID_TEXT];
 
-    if (!apns_token_is_plain(push->token)) {
+    if (token_len == 0) {
         h2_pool_settle(apns->pools[push->lane], push->slot, &request, H2_UNUSABLE,
                        "malformed_token");
         return;
     }
     push_id_text(push->push_id, id);
-    send_request(apns, &(struct target){push->lane, push->slot, push->token, id}, push->payload,
-                 &request);
+    send_request(apns, &(struct target){push->lane, push->slot, push->token, token_len, id},
+                 push->payload, &request);
 }
 
 static void apns_flush(struct channel *channel)
@@ -352,13 +380,21 @@ static bool open_lane(struct apns *apns, const struct settings *settings, enum l
                                         .on_refused = tell_refused,
                                         .user = apns},
                     error);
-    return apns->pools[lane] != NULL;
+    if (apns->pools[lane] == NULL)
+        return false;
+    prepare_headers(apns, apns->pools[lane], apns->headers[lane]);
+    return true;
 }
 
 static bool settings_check(const struct settings *settings, GError **error)
 {
     if (*settings->apns_topic == '\0') {
         g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "topic: the app's bundle id is missing");
+        return false;
+    }
+    if (*settings->apns_canary_token != '\0' &&
+        apns_token_length(settings->apns_canary_token) == 0) {
+        g_set_error(error, LOA_ERROR, LOA_ERROR_INVALID, "canary_token: not a device token");
         return false;
     }
     if (strcmp(settings->apns_fallback_level, "time-sensitive") != 0 &&

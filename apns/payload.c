@@ -55,6 +55,15 @@ static char *body_of(const struct message *message, const char *level)
     return json_dumps(body, JSON_COMPACT);
 }
 
+static struct h2_header payload_header(const char *name, const char *value)
+{
+    return (struct h2_header){.name = name,
+                              .name_len = (uint16_t)strlen(name),
+                              .value = value,
+                              .value_len = (uint16_t)strlen(value),
+                              .index = H2_INDEX};
+}
+
 struct channel_payload *apns_payload_render(const struct message *message,
                                             const struct apns_style *style, GError **error)
 {
@@ -81,6 +90,9 @@ struct channel_payload *apns_payload_render(const struct message *message,
     g_snprintf(payload->expiration, sizeof(payload->expiration), "%" PRId64,
                message->store ? message->expires_s : INT64_C(0));
     g_strlcpy(payload->collapse_id, message->alert_id, sizeof(payload->collapse_id));
+    payload->headers[0] = payload_header("apns-priority", payload->priority);
+    payload->headers[1] = payload_header("apns-expiration", payload->expiration);
+    payload->headers[2] = payload_header("apns-collapse-id", payload->collapse_id);
     return payload;
 }
 
@@ -92,11 +104,11 @@ void apns_payload_free(struct channel_payload *payload)
     g_free(payload);
 }
 
-bool apns_token_is_plain(const char *token)
+size_t apns_token_length(const char *token)
 {
     const char *at = token;
 
     while (g_ascii_isalnum(*at) || *at == '-' || *at == '_')
         at++;
-    return *at == '\0' && at > token && at - token <= APNS_TOKEN_MAX;
+    return *at == '\0' && at - token <= APNS_TOKEN_MAX ? (size_t)(at - token) : 0;
 }

@@ -362,6 +362,7 @@ static void test_bad_settings_are_named(void **state)
         {"team_id", "x\"y", LOA_ERROR_INVALID, "team_id"},
         {"topic", "", LOA_ERROR_INVALID, "topic"},
         {"fallback_level", "loud", LOA_ERROR_INVALID, "loud"},
+        {"canary_token", "../x", LOA_ERROR_INVALID, "canary_token"},
         {"endpoint", "nowhere", LOA_ERROR_INVALID, "nowhere"},
         {"ca_file", "/nonexistent.pem", LOA_ERROR_INVALID, "/nonexistent.pem"},
     };
