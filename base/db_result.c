@@ -9,16 +9,20 @@
 
 #define PG_EPOCH_US (INT64_C(946684800) * USEC_PER_SEC)
 
-static void check(const PGresult *res, int row, int col)
+/* The value, NULL when null. Nine columns a device are read here: libpq itself checks res, row and
+ * column, and is asked no more often than needed. */
+static const char *value_at(const PGresult *res, int row, int col)
 {
-    assert(res != NULL && row >= 0 && row < PQntuples(res) && col >= 0 && col < PQnfields(res));
-    assert(PQfformat(res, col) == 1);
+    assert(PQfformat(res, col) == 1); /* 0 for a wrong column */
+    if (PQgetisnull(res, row, col) == 0)
+        return PQgetvalue(res, row, col);
+    assert(row >= 0 && row < PQntuples(res)); /* a wrong row reads as null */
+    return NULL;
 }
 
 bool db_is_null(const PGresult *res, int row, int col)
 {
-    check(res, row, col);
-    return PQgetisnull(res, row, col) == 1;
+    return value_at(res, row, col) == NULL;
 }
 
 static int32_t read_i32(const char *p)
@@ -37,9 +41,9 @@ static int64_t read_i64(const char *p)
 
 int64_t db_get_i64(const PGresult *res, int row, int col)
 {
-    if (db_is_null(res, row, col))
+    const char *p = value_at(res, row, col);
+    if (p == NULL)
         return 0;
-    const char *p = PQgetvalue(res, row, col);
     int len = PQgetlength(res, row, col);
     if (len == 8)
         return read_i64(p);
@@ -53,33 +57,32 @@ int64_t db_get_i64(const PGresult *res, int row, int col)
 
 bool db_get_bool(const PGresult *res, int row, int col)
 {
-    if (db_is_null(res, row, col))
+    const char *p = value_at(res, row, col);
+    if (p == NULL)
         return false;
     assert(PQgetlength(res, row, col) == 1);
-    return PQgetvalue(res, row, col)[0] != 0;
+    return *p != 0;
 }
 
 const char *db_get_text(const PGresult *res, int row, int col)
 {
-    return db_is_null(res, row, col) ? NULL : PQgetvalue(res, row, col);
+    return value_at(res, row, col);
 }
 
 const void *db_get_bytes(const PGresult *res, int row, int col, size_t *out_len)
 {
-    if (db_is_null(res, row, col)) {
-        *out_len = 0;
-        return NULL;
-    }
-    *out_len = (size_t)PQgetlength(res, row, col);
-    return PQgetvalue(res, row, col);
+    const char *p = value_at(res, row, col);
+    *out_len = p == NULL ? 0 : (size_t)PQgetlength(res, row, col);
+    return p;
 }
 
 int64_t db_get_utc_us(const PGresult *res, int row, int col)
 {
-    if (db_is_null(res, row, col))
+    const char *p = value_at(res, row, col);
+    if (p == NULL)
         return 0;
     assert(PQgetlength(res, row, col) == 8);
-    int64_t us = read_i64(PQgetvalue(res, row, col));
+    int64_t us = read_i64(p);
     if (us == INT64_MIN || us > INT64_MAX - PG_EPOCH_US)
         return us == INT64_MIN ? INT64_MIN : INT64_MAX;
     return us + PG_EPOCH_US;
@@ -88,9 +91,9 @@ int64_t db_get_utc_us(const PGresult *res, int row, int col)
 /* A null item reads as "". */
 char **db_get_text_array(const PGresult *res, int row, int col)
 {
-    if (db_is_null(res, row, col))
+    const char *p = value_at(res, row, col);
+    if (p == NULL)
         return NULL;
-    const char *p = PQgetvalue(res, row, col);
     const char *end = p + PQgetlength(res, row, col);
     g_autoptr(GPtrArray) items = g_ptr_array_new();
     assert(end - p >= 12);

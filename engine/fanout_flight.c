@@ -79,14 +79,12 @@ static uint8_t suppressed(const struct flight *flight, const PGresult *res, int 
     const struct fan_lane *lane = flight->chunk->lane;
     const struct fan_broadcast *b = flight->chunk->broadcast;
     const char *channel = db_get_text(res, row, 1);
-    bool sandbox;
 
     if (channel == NULL || strcmp(channel, "none") == 0)
         return OUTCOME_SUPPRESSED_UNREGISTERED;
     if (strcmp(channel, lane->channel->channel->name) != 0)
         return OUTCOME_SUPPRESSED_MOVED;
-    sandbox = !db_is_null(res, row, 4) && db_get_bool(res, row, 4);
-    if (sandbox != (lane->lane == LANE_SANDBOX))
+    if (db_get_bool(res, row, 4) != (lane->lane == LANE_SANDBOX))
         return OUTCOME_SUPPRESSED_MOVED;
     if (strcmp(db_get_text(res, row, 6), broadcast_realm_name(b->broadcast->realm)) != 0)
         return OUTCOME_SUPPRESSED_REALM;
@@ -102,6 +100,7 @@ static void member_fill(struct flight *flight, int32_t i, const PGresult *res, i
     struct chunk *chunk = flight->chunk;
     struct fan_broadcast *b = chunk->broadcast;
     struct fan_payload *payload;
+    const char *token;
     bool silent;
 
     member->code = suppressed(flight, res, row);
@@ -123,10 +122,10 @@ static void member_fill(struct flight *flight, int32_t i, const PGresult *res, i
     member->token_at_us = db_get_utc_us(res, row, 8);
     member->proven_before = db_get_bool(res, row, 9);
     push->payload = payload->payload;
-    push->token = db_is_null(res, row, 2) ? "" : db_get_text(res, row, 2);
-    push->is_fid = !db_is_null(res, row, 3) && db_get_bool(res, row, 3);
+    token = db_get_text(res, row, 2);
+    push->token = token != NULL ? token : "";
+    push->is_fid = db_get_bool(res, row, 3);
     push->broadcast_id = b->id;
-    push->device_id = db_get_i64(res, row, 0);
     push->lane = chunk->lane->lane;
     push->done = fan_flight_done;
     push->owner = flight;
@@ -161,6 +160,7 @@ static void fill_first(struct flight *flight)
 {
     const PGresult *res = flight->devices;
     int row = 0, rows = PQntuples(res);
+    int64_t row_id = rows > 0 ? db_get_i64(res, 0, 0) : INT64_MAX;
 
     allocate(flight);
     for (int32_t i = 0; i < flight->size; i++) {
@@ -169,9 +169,9 @@ static void fill_first(struct flight *flight)
         member->position = flight->first + i;
         member->may_have_arrived = flight->resend;
         flight->pushes[i].device_id = id;
-        while (row < rows && db_get_i64(res, row, 0) < id)
-            row++;
-        if (row < rows && db_get_i64(res, row, 0) == id)
+        while (row_id < id)
+            row_id = ++row < rows ? db_get_i64(res, row, 0) : INT64_MAX;
+        if (row_id == id)
             member_fill(flight, i, res, row);
         else
             member->code = OUTCOME_SUPPRESSED_UNREGISTERED;
