@@ -27,8 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                               (data[2] - '0'),
                                     .body = body,
                                     .body_len = len,
-                                    .retry_after = retry_after,
-                                    .apns_id = ""},
+                                    .retry_after = retry_after},
                 &verdict);
     assert(verdict.kind < VERDICT_KINDS && verdict.reason != NULL && *verdict.reason != '\0');
     assert(verdict.retry_after_ms >= 0 && verdict.retry_after_ms <= 3600 * 1000);

@@ -17,7 +17,6 @@ static void on_done(const struct h2_answer *answer, void *owner, void *item)
     (void)item;
     assert(answer->body_len <= H2_ANSWER_BODY_MAX && answer->body[answer->body_len] == '\0');
     assert(strlen(answer->retry_after) < H2_ANSWER_TEXT_MAX);
-    assert(strlen(answer->apns_id) < H2_ANSWER_TEXT_MAX);
     assert((answer->outcome == H2_ANSWERED) == (answer->status >= 200));
     done[answer->tag]++;
 }
