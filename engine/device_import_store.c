@@ -205,7 +205,9 @@ bool device_import_merge(struct db *db, const struct device_import_options *opti
     step(options, out, "adding new devices");
     params = proven_param(options);
     db_param_text(params, options->realm);
-    return run(db, insert_sql, params, &out->added, error);
+    /* Until statistics tell of the new rows, planning a broadcast would sort them step by step. */
+    return run(db, insert_sql, params, &out->added, error) &&
+           db_script(db, "ANALYZE device", error);
 }
 
 static bool secrets_page(struct db *db, const struct device_import_options *options, int *out_rows,
