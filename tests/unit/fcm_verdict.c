@@ -207,10 +207,8 @@ static void test_no_answer(void **state)
 
     (void)state;
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        struct h2_answer answer = {.outcome = rows[i].outcome,
-                                   .reason = "why",
-                                   .body = "",
-                                   .retry_after = ""};
+        struct h2_answer answer = {
+            .outcome = rows[i].outcome, .reason = "why", .body = "", .retry_after = ""};
         struct verdict v;
         fcm_verdict(&answer, &v);
         assert_int_equal(v.kind, rows[i].kind);
