@@ -24,20 +24,25 @@ $bin/loa-sim pki "$dir/pki" >/dev/null
 $bin/loa-sim serve --pki "$dir/pki" --control "$dir/sim.sock" --fcm 127.0.0.1:0 --apns 127.0.0.1:0 \
     --apns-sandbox 127.0.0.1:0 --oauth 127.0.0.1:0 >"$dir/sim.log" &
 pids+=($!)
+answers() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port=$(shuf -i 20000-30000 -n 1)
-# A PUT or POST to a file is answered with it: one per device token, one for FCM's method.
+while answers "$port"; do port=$((port + 1)); done
+# A POST to a file is answered with it: one per device token, one for FCM's method.
 mkdir -p "$dir/www/3/device" "$dir/www/v1/projects/loa-rehearsal"
 printf '{"name":"projects/loa-rehearsal/messages/0:1795000000000000%%31bd1c9631bd1c96"}' \
     >"$dir/www/v1/projects/loa-rehearsal/messages:send"
-# Streams and windows wide enough for everybody; as many workers as are left beside the sender.
+# Streams and windows are wide enough for everybody.
 nghttpd -a 127.0.0.1 -d "$dir/www" -n 1 -m 1000 -w 20 -W 24 "$port" "$dir/pki/server.key" \
     "$dir/pki/server.pem" >"$dir/nghttpd.log" 2>&1 &
 pids+=($!)
 for _ in $(seq 100); do
-    grep -qs fcm "$dir/sim.log" && (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    grep -qs fcm "$dir/sim.log" && answers "$port" && break
     sleep 0.1
 done
-kill -0 "${pids[@]}"
+[ "$(jobs -pr | wc -l)" = 2 ] || {
+    cat "$dir/nghttpd.log" >&2
+    exit 1
+}
 
 conns_apns=4 streams_apns=1000 conns_fcm=8 streams_fcm=100 # the channels' own settings
 tokens=1000
@@ -175,7 +180,8 @@ All send the same emergency ($(wc -c <"$dir/apns.body") bytes of body for APNs, 
 over TLS to one nghttpd of one worker, which answers 200 with a file: $tokens different device tokens \
 take turns in APNs' path. Loa and h2load use $conns_apns connections of $streams_apns streams (APNs) \
 and $conns_fcm of $streams_fcm (FCM) and send $n a run; the others use what was best for them and send \
-$peer_n. h2load and libcurl send one body and one apns-id again and again. Loa's loop is the real channel: \
+$peer_n. Of Loa and h2load the rate is the server's, which has one core; their CPU tells them \
+apart. h2load and libcurl send one body and one apns-id again and again. Loa's loop is the real channel: \
 render, credentials, headers, verdict. firebase-admin's host and scheme are led to the local server."
 report_note "Whole path: ${LOA_PUSH_DELIVER:-1} \`loa deliver\`, PostgreSQL with fsync and \
 synchronous_commit, $LOA_PUSH_WHOLE proven devices, from the commit of the release to the last durable \
