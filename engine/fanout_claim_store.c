@@ -30,8 +30,7 @@ void fanout_poll(struct db_async *db, db_async_cb cb, void *user)
         "                       'channel:' || way.name, 'broadcast:' || b.id))"
         "       AND (EXISTS (SELECT FROM fanout_plan p WHERE p.broadcast_id = b.id AND NOT p.done)"
         "            OR EXISTS (SELECT FROM fanout_chunk c WHERE c.broadcast_id = b.id"
-        "                       AND c.channel = way.name AND c.next_position < c.member_count"
-        "                       AND " AT_WORK "))"
+        "                       AND c.channel = way.name AND " FIRST_PASS " AND " AT_WORK "))"
         " UNION ALL SELECT 'plan', b.id, NULL, NULL FROM fanout_plan p"
         "       JOIN broadcast b ON b.id = p.broadcast_id WHERE NOT p.done AND " STILL_LIVE
         "       AND (p.lease_until IS NULL OR p.lease_until < clock_timestamp())";

@@ -29,4 +29,9 @@
     " AND (c.channel <> 'mqtt' OR b.mqtt_acked_at IS NOT NULL)"                                    \
     " AND NOT " WAITS_FOR_ORIGINAL
 
+/* Whether some of its members have not been tried yet, or are being tried for the first time. */
+#define FIRST_PASS                                                                                 \
+    "(c.next_position < c.member_count OR EXISTS (SELECT FROM fanout_flight f"                     \
+    " WHERE f.broadcast_id = c.broadcast_id AND f.chunk_no = c.chunk_no AND f.codes IS NULL))"
+
 #endif

@@ -110,7 +110,7 @@ int main(void)
     int64_t held =
         rig_i64(rig, "SELECT count(*) FROM fanout_retry WHERE reason = 'emergency_live'");
     /* An hour later: what was held for iOS goes out. */
-    rig_exec(rig, "UPDATE broadcast SET finished_at = now() - interval '61 min'"
+    rig_exec(rig, "UPDATE broadcast SET first_pass_at = now() - interval '61 min'"
                   " WHERE level = 'khan_cap'");
     rig_exec(rig, "UPDATE fanout_retry SET next_at = now()");
     rig_exec(rig, "UPDATE fanout_chunk SET due_at = now() WHERE state = 'open'");

@@ -60,7 +60,7 @@ static void finish(struct set *set)
 /* As if the last send of the emergency were 61 minutes ago, and the held ones due. */
 static void an_hour_later(struct set *set)
 {
-    stage_exec(set->stage, "UPDATE broadcast SET finished_at = now() - interval '61 min'"
+    stage_exec(set->stage, "UPDATE broadcast SET first_pass_at = now() - interval '61 min'"
                            " WHERE level = 'khan_cap'");
     stage_exec(set->stage, "UPDATE fanout_retry SET first_at = now() - interval '61 min',"
                            " next_at = now()");
