@@ -17,7 +17,7 @@ struct deliver {
     struct channels channels;
     struct release_keys *keys;
     struct db_async *db;
-    struct db_async *db_scan;
+    struct db_async *db_listen, *db_scan;
     struct fanout *fanout;
     struct outbox_worker *outbox;
     guint limit;
@@ -57,11 +57,14 @@ static void start(struct deliver *deliver)
     struct settings *settings = deliver->role.command->settings;
 
     deliver->db = db_async_new(settings->database_conninfo, QUEUE_MAX, &deliver->clock.clock);
+    deliver->db_listen =
+        db_async_new(settings->database_conninfo, QUEUE_MAX, &deliver->clock.clock);
     deliver->db_scan = db_async_new(settings->database_conninfo, QUEUE_MAX, &deliver->clock.clock);
     struct fanout_options options = {
         .owner = deliver->role.self.id,
         .db = deliver->db,
         .db_plan = deliver->role.db,
+        .db_listen = deliver->db_listen,
         .db_scan = deliver->db_scan,
         .clock = &deliver->clock,
         .settings = settings,
@@ -92,6 +95,7 @@ static void stop(struct deliver *deliver)
     g_clear_handle_id(&deliver->limit, g_source_remove);
     channels_clear(&deliver->channels);
     g_clear_pointer(&deliver->db, db_async_free);
+    g_clear_pointer(&deliver->db_listen, db_async_free);
     g_clear_pointer(&deliver->db_scan, db_async_free);
     role_clear(&deliver->role);
     outbox_worker_free(deliver->outbox);

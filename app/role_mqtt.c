@@ -96,6 +96,7 @@ static void start_settling(struct mqtt_role *self, const struct settings *settin
     const struct fanout_options options = {.owner = self->role.self.id,
                                            .db = self->db_flight,
                                            .db_plan = self->role.db,
+                                           .db_listen = self->role.db,
                                            .clock = &self->clock,
                                            .settings = settings,
                                            .keys = self->keys,

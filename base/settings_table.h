@@ -50,7 +50,7 @@
       "Chunks held at once per channel and lane")                                                  \
     X(deliver, flight_size, INT, "1000", 1, 1000, "devices", false,                                \
       "Devices that leave under one durable mark")                                                 \
-    X(deliver, ordinary_in_flight, INT, "400", 1, 100000, "requests", false,                       \
+    X(deliver, ordinary_in_flight, INT, "200", 1, 100000, "requests", false,                       \
       "Requests open at once per channel that are no emergency's; few keep its way free")          \
     X(deliver, lease_ms, INT, "5000", 500, 60000, "ms", false,                                     \
       "How long a chunk stays with a silent process")                                              \

@@ -193,7 +193,7 @@ struct fanout *fanout_new(const struct fanout_options *options)
     f->n_channels = options->n_channels;
     for (size_t i = 0; i < f->n_channels; i++)
         channel_init(f, &f->channels[i], options->channels[i]);
-    db_async_listen(options->db_plan, "loa_fanout", notified, f);
+    db_async_listen(options->db_listen, "loa_fanout", notified, f);
     f->poll_timer = g_timeout_add((guint)options->settings->deliver_poll_ms, fanout_poll_tick, f);
     f->renew_timer = g_timeout_add((guint)options->settings->deliver_lease_ms / 4, renew_tick, f);
     fanout_poll_soon(f);

@@ -26,10 +26,11 @@ void database_clock_follow(struct database_clock *clock, int64_t database_now_ut
 #define FANOUT_CHANNELS_MAX 4
 
 struct fanout_options {
-    const char *owner;        /* process id text, for people */
-    struct db_async *db;      /* flights */
-    struct db_async *db_plan; /* polls, claims, quota: never behind a flight's answer */
-    struct db_async *db_scan; /* with plans: reads and freezes audiences, in large answers */
+    const char *owner;          /* process id text, for people */
+    struct db_async *db;        /* flights */
+    struct db_async *db_plan;   /* polls, claims, quota: never behind a flight's answer */
+    struct db_async *db_listen; /* notifications: a busy connection hears them late */
+    struct db_async *db_scan;   /* with plans: reads and freezes audiences, in large answers */
     struct database_clock *clock;
     const struct settings *settings; /* borrowed */
     const struct release_keys *keys; /* borrowed; public keys of releases */

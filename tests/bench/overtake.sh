@@ -19,7 +19,7 @@ deliver=${LOA_OVERTAKE_DELIVER:-2}
     printf 'of %s emergencies to %s devices each\tp50\tp99\tmost\n' "$(column before | wc -l)" "$local"
     row() { printf '%s\t%s\t%s\t%s\n' "$1" "$(at "$2" 0.5)" "$(at "$2" 0.99)" "$(at "$2" 1)"; }
     row "information that arrived between commit and the emergency's first frame" before
-    row "information between the emergency's first and last frame" between
+    row "information between the emergency's first and last frame on its channel" between
     row "release committed → first frame, ms" first_ms
     row "release committed → last frame, ms" last_ms
 } | report_table

@@ -26,6 +26,7 @@ struct alert {
     char *name; /* "ID/VERSION"; owned by the table of names */
     uint64_t requests, accepted, distinct;
     uint64_t first_seq, last_seq;
+    uint64_t first_entry, last_entry; /* counted in this ledger only */
 };
 
 struct ledger {
@@ -44,6 +45,7 @@ struct ledger {
     char last_name[160];
     size_t last_name_len;
     struct ledger_totals totals;
+    uint64_t entries;
 };
 
 static void tables_init(struct ledger *ledger)
@@ -63,6 +65,7 @@ static void tables_init(struct ledger *ledger)
     ledger->last_alert = NONE;
     ledger->last_name_len = 0;
     ledger->totals = (struct ledger_totals){0};
+    ledger->entries = 0;
 }
 
 static void tables_clear(struct ledger *ledger)
@@ -295,6 +298,8 @@ void ledger_enter(struct ledger *ledger, const struct ledger_entry *entry)
     alert->requests++;
     alert->first_seq = alert->first_seq != 0 ? alert->first_seq : entry->seq;
     alert->last_seq = entry->seq;
+    alert->last_entry = ++ledger->entries;
+    alert->first_entry = alert->first_entry != 0 ? alert->first_entry : ledger->entries;
     if (entry->accepted)
         count_accepted(ledger, entry, alert, pair_is_first(ledger, number, alert_number));
 }
@@ -326,11 +331,13 @@ json_t *ledger_alerts(const struct ledger *ledger)
         const struct alert *alert = &g_array_index(ledger->alerts, struct alert, i);
         json_object_set_new(
             all, alert->name,
-            json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "requests", (json_int_t)alert->requests,
+            json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "requests", (json_int_t)alert->requests,
                       "accepted", (json_int_t)alert->accepted, "distinct",
                       (json_int_t)alert->distinct, "duplicates",
                       (json_int_t)(alert->accepted - alert->distinct), "first_seq",
-                      (json_int_t)alert->first_seq, "last_seq", (json_int_t)alert->last_seq));
+                      (json_int_t)alert->first_seq, "last_seq", (json_int_t)alert->last_seq,
+                      "others_between",
+                      (json_int_t)(alert->last_entry - alert->first_entry + 1 - alert->requests)));
     }
     return all;
 }

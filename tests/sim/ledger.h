@@ -46,8 +46,9 @@ const struct ledger_totals *ledger_totals(const struct ledger *ledger);
 /* One line per token in order of first sight: token, accepted, requests, first seq, last seq, with
  * tabs between. Blocks until the file is written. */
 bool ledger_dump(const struct ledger *ledger, const char *path, GError **error);
-/* {"ALERT/VERSION":{"accepted","distinct","duplicates","requests","first_seq","last_seq"},…};
- * owned. */
+/* {"ALERT/VERSION":{"accepted","distinct","duplicates","requests","first_seq","last_seq",
+ * "others_between"},…}; the last: requests for other alerts on the channel between its first and
+ * its last. Owned. */
 json_t *ledger_alerts(const struct ledger *ledger);
 
 #endif

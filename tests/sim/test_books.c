@@ -70,6 +70,7 @@ static void test_alerts_are_told_apart(void **state)
     assert_int_equal(json_integer_value(json_object_get(a, "duplicates")), 1);
     assert_int_equal(json_integer_value(json_object_get(a, "first_seq")), 1);
     assert_int_equal(json_integer_value(json_object_get(a, "last_seq")), 4);
+    assert_int_equal(json_integer_value(json_object_get(a, "others_between")), 1);
 }
 
 static void test_pace(void **state)

@@ -34,6 +34,7 @@ static void settling_start(struct settling *self, struct mqttstage *mqtt)
     const struct fanout_options options = {.owner = "test",
                                            .db = self->db,
                                            .db_plan = self->db_plan,
+                                           .db_listen = self->db_plan,
                                            .db_scan = self->db_scan,
                                            .clock = &self->clock,
                                            .settings = mqtt->stage->settings,
