@@ -18,7 +18,7 @@ deliver=${LOA_OVERTAKE_DELIVER:-2}
 {
     printf 'of %s emergencies to %s devices each\tp50\tp99\tmost\n' "$(column before | wc -l)" "$local"
     row() { printf '%s\t%s\t%s\t%s\n' "$1" "$(at "$2" 0.5)" "$(at "$2" 0.99)" "$(at "$2" 1)"; }
-    row "information that arrived between commit and the emergency's first frame" before
+    row "information that arrived between visible commit and the emergency's first frame" before
     row "information between the emergency's first and last frame on its channel" between
     row "release committed → first frame, ms" first_ms
     row "release committed → last frame, ms" last_ms
@@ -26,7 +26,7 @@ deliver=${LOA_OVERTAKE_DELIVER:-2}
 flight=1000
 report_note "Information to $devices devices on $deliver \`loa deliver\`: $(last accepted) accepted in the end, \
 $(last held_for_ios) of them held for iOS while the emergencies were live, $(last duplicates) flights uncertain. \
-Sequence numbers are the simulators'; allowed are $deliver flights of $flight between commit and first frame."
+Sequence numbers are the simulators'; a commit is visible when a listener hears of it, times count from the commit's own timestamp, which is before it is on the disk; allowed are $deliver flights of $flight between commit and first frame."
 column first_ms | awk '{ print NR "\t" $1 }' | sed '1i emergency, in order\trelease → first frame' |
     report_lines "emergencies, fastest first" "ms"
 exact=$([ "$(last accepted)" = "$devices" ] && echo true || echo false)
