@@ -12,6 +12,7 @@
 
 const char DB_SESSION_SQL[] = "SELECT set_config('statement_timeout', '60s', false),"
                               " set_config('idle_in_transaction_session_timeout', '60s', false),"
+                              " set_config('jit', 'off', false),"
                               " set_config('TimeZone', 'UTC', false)";
 
 void db_application_name(char *out, size_t size)

@@ -136,6 +136,16 @@ static void on_plans(PGresult *res, const GError *error, void *user)
 }
 
 /* "Prepared once per connection": the server is asked. */
+/* Compiling a statement costs more than running ours does. */
+static void test_nothing_is_compiled(void **state)
+{
+    (void)state;
+    db_async_query(db, "SELECT (current_setting('jit') = 'off')::integer::bigint", NULL, on_answer,
+                   (void *)1);
+    wait_for(1);
+    assert_int_equal(answers.items[0].value, 1);
+}
+
 static void test_a_literal_is_prepared_once(void **state)
 {
     static const char sql[] = "SELECT $1 + 100";
@@ -476,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_answers_come_in_order),
+        TEST(test_nothing_is_compiled),
         TEST(test_a_literal_is_prepared_once),
         TEST(test_a_failing_statement_leaves_the_others_alone),
         TEST(test_plans_are_renewed),
