@@ -18,7 +18,7 @@ export LOA_TESTPG=$server
 measure() { # NAME [OPTION...]: appends one run's samples to NAME.tsv
     local name=$1
     shift
-    build/release/bench_mqtt --devices "$devices" --processes "$processes" "$@" \
+    build/release/tests/bench_mqtt --devices "$devices" --processes "$processes" "$@" \
         build/release/loa-sim 2>"$work/log" | sed 1d >>"$work/$name.tsv" || {
         tail -5 "$work/log" >&2
         return 1

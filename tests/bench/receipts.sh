@@ -183,7 +183,7 @@ fan_out() {
 load() { # http|mqtt COUNT RATE ALERT → $dir/load
     local port=$api_port width=1000
     [ "$1" = http ] || port=$load_port width=4000
-    "$build/bench_receipts_$1" --port "$port" --first "$first" --count "$2" --rate "$3" \
+    "$build/tests/bench_receipts_$1" --port "$port" --first "$first" --count "$2" --rate "$3" \
         --width "$width" --alert "$4" --key "$dir/dev/keys/device.key" >"$dir/load"
 }
 
