@@ -33,7 +33,7 @@ system. Bytes are those of chunks, flights and retries with their indexes, befor
     for n in $sizes; do
         printf '%s\t%s\t%s\n' "$n" "$(value "$n" deliver_us)" "$(value "$n" postgres_us)"
     done
-} | report_lines "devices" "CPU, µs per device" "set logscale x 10" "set format x '10^{%L}'"
+} | report_lines "devices" "CPU, µs per device" "set key top right" "set logscale x 10" "set format x '10^{%L}'"
 json=
 for n in $sizes; do
     json="$json\"$n\":{\"seconds\":$(value "$n" seconds),\"deliver_us\":$(value "$n" deliver_us),\"postgres_us\":$(value "$n" postgres_us),\"peak_mib\":$(value "$n" peak_mib),\"bytes\":$(value "$n" bytes)},"
