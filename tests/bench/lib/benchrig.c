@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#define DEVICES_STEP 500000
+
 int64_t bench_env(const char *name, int64_t fallback)
 {
     const char *value = g_getenv(name);
@@ -17,7 +19,8 @@ int64_t bench_env(const char *name, int64_t fallback)
     return value != NULL ? g_ascii_strtoll(value, NULL, 10) : fallback;
 }
 
-void bench_devices(struct rig *rig, int64_t n, int64_t local)
+/* A statement may run for a minute. */
+static void add_devices(struct rig *rig, int64_t upto, int64_t n, int64_t local)
 {
     g_autofree char *sql = g_strdup_printf(
         "INSERT INTO device (id, channel, id_kind, push_token, apns_environment, os, proven_at,"
@@ -31,9 +34,17 @@ void bench_devices(struct rig *rig, int64_t n, int64_t local)
         " THEN '01273' ELSE '01279' END"
         " FROM generate_series((SELECT coalesce(max(id), 0) + 1 FROM device), %" G_GINT64_FORMAT
         ") AS g",
-        local, n, local, n);
+        local, n, local, upto);
 
     rig_exec(rig, sql);
+}
+
+void bench_devices(struct rig *rig, int64_t n, int64_t local)
+{
+    int64_t have = rig_i64(rig, "SELECT coalesce(max(id), 0) FROM device");
+
+    for (; have < n; have += DEVICES_STEP)
+        add_devices(rig, MIN(n, have + DEVICES_STEP), n, local);
     rig_exec(rig, "VACUUM (ANALYZE) device");
     rig_exec(rig, "CHECKPOINT");
 }
