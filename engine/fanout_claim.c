@@ -120,8 +120,8 @@ static GArray *refused(struct fanout *f)
 }
 
 /* Who has no connection claims nothing: others may have one. The database knows the stop switches:
- * under one it hands out only what is over. When one
- * broadcast has all places, there is one more for any other. */
+ * under one it hands out only what is over. When one broadcast has all places, there is one more
+ * for any other. */
 void fan_lane_claim(struct fan_lane *lane)
 {
     struct fanout *f = lane->channel->fanout;
